@@ -1,0 +1,42 @@
+"""Rows of the operator tests: one `Case` an operator and situation; test_operators.py runs every check on each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operator in one situation.
+
+    Attributes:
+        operator: its name in the registry.
+        function: the operator applied to nodes, attributes included.
+        reference: the same in jax.numpy (or jax.scipy, jax.lax), written without looking at our body.
+        inputs: example inputs as float64 (or integer, boolean) NumPy arrays, away from kinks and poles.
+        label: what is special about this row ("broadcast", "empty axis", "domain limit", ...).
+        order: how often it is differentiated in the numerical check; 0 for no gradient at all.
+        wrt: which inputs are differentiated; all floating ones by default.
+        tolerance: relative tolerance of the comparison with the reference, in float64.
+    """
+
+    operator: str
+    function: Callable[..., Any]
+    reference: Callable[..., Any]
+    inputs: tuple[Any, ...]
+    label: str = ""
+    order: int = 2
+    wrt: tuple[int, ...] | None = None
+    tolerance: float = 1e-10
+
+    def __str__(self) -> str:
+        return f"{self.operator}-{self.label}" if self.label else self.operator
+
+
+def sample(*shape: int, low: float = -1.0, high: float = 1.0, seed: int = 0) -> np.ndarray:
+    """A float64 array that is the same in every run."""
+    return np.random.default_rng([seed, *shape]).uniform(low, high, shape)

@@ -1,0 +1,89 @@
+"""Abstract values: what is known of an array before it is computed.
+
+Avals are interned, so that comparing and hashing one is comparing and hashing a pointer. Everything that
+is cached per "shapes and dtypes" (signatures of operators, structures of graphs) relies on that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Aval:
+    """Shape, dtype and weak type (Python scalars adapt to the arrays they meet) of one array."""
+
+    __slots__ = ("shape", "dtype", "weak_type", "x64")
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, weak_type: bool, x64: bool):
+        self.shape = shape
+        self.dtype = dtype
+        self.weak_type = weak_type
+        # Result dtypes depend on JAX's 64-bit switch, so both modes keep avals of their own.
+        self.x64 = x64
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        size = 1
+        for n in self.shape:
+            size *= n
+        return size
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def inexact(self) -> bool:
+        """True for real and complex floating dtypes: those that have tangents of their own dtype."""
+        return jnp.issubdtype(self.dtype, jnp.inexact)
+
+    @property
+    def struct(self) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(self.shape, self.dtype, weak_type=self.weak_type)
+
+    def __repr__(self) -> str:
+        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
+
+
+_interned: dict[tuple, Aval] = {}
+
+
+def make_aval(shape: tuple[int, ...], dtype: Any, weak_type: bool = False) -> Aval:
+    """The one Aval of this shape, dtype and weak type under the present 64-bit mode.
+
+    >>> make_aval((2, 3), np.dtype("float32")) is make_aval((2, 3), np.dtype("float32"))
+    True
+    """
+    x64: bool = jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+    key = (shape, dtype, weak_type, x64)
+    aval = _interned.get(key)
+    if aval is None:
+        aval = _interned[key] = Aval(tuple(shape), np.dtype(dtype), weak_type, x64)
+    return aval
+
+
+_SCALAR_DTYPES = {bool: np.dtype("bool"), int: np.dtype("int32"), float: np.dtype("float32"), complex: np.dtype("complex64")}
+_WIDE = {"int32": np.dtype("int64"), "float32": np.dtype("float64"), "complex64": np.dtype("complex128")}
+
+
+def aval_of(value: Any) -> Aval:
+    """The abstract value of a JAX array, a tracer, a NumPy array or a Python number."""
+    dtype = _SCALAR_DTYPES.get(type(value))
+    if dtype is None:
+        return make_aval(value.shape, value.dtype, getattr(value, "weak_type", False))
+    if jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
+        dtype = _WIDE.get(dtype.name, dtype)
+    return make_aval((), dtype, weak_type=dtype.name != "bool")
+
+
+def aval_like(struct: Any) -> Aval:
+    """The Aval of what `jax.eval_shape` returned."""
+    return make_aval(struct.shape, struct.dtype, bool(getattr(struct, "weak_type", False)))

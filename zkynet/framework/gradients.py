@@ -1,0 +1,183 @@
+"""back(): the gradients of one graph, computed when they are read, in one program for all leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .backward import vjp_structure
+from .compile import describe, due_states, known_values, leaf_name, run, structure_of
+from .errors import GraphError, ShapeError
+from .nodes import Engine, Node, OperatorNode
+from .operator import zeros_aval
+from .operators.control import mapped
+from .structure import Structure, linearize
+from .templates import Parameter, Template
+
+# Gradients of all interior nodes are computed together, as long as they are not larger than this.
+_TOGETHER = 256 * 2**20
+
+
+class Gradients:
+    """The gradients of one `back()`. Holds the leaves' arrays and numbers of nodes, never the nodes."""
+
+    def __init__(self, root: Node, cotangent: Any):
+        self.states = due_states([root])
+        linear = linearize([root, *(state._pending for state in self.states)], through=True)
+        self.structure = structure_of(linear.key)
+        if self.structure.names is None:
+            self.structure.names = [leaf_name(leaf) for leaf in linear.leaves]
+        self.origins = None if self.structure.derived else {slot: node for node, slot in linear.slots.items()}
+        self.arrays = known_values(linear.leaves)
+        self.slots = {node.serial: slot for node, slot in linear.slots.items()}
+        self.root_aval = root.aval
+        self.what = describe(root)
+        self.computed: dict[int, jax.Array] = {}
+        self.templates: dict[Template, list[int]] = {}
+        for leaf in linear.leaves:
+            if leaf.template is not None:
+                self.templates.setdefault(leaf.template, []).append(linear.slots[leaf])
+        self.jacobian = cotangent is None and root.aval.shape != ()
+        self.cotangent = self._checked_cotangent(root, cotangent)
+        self.wanted = self._wanted(linear.slots)
+        if self.jacobian:
+            self._check_memory(self.wanted)
+        self.observers: list[tuple[int, Any]] = []
+        for call in {node.call for node in linear.slots}:
+            call.backward = self
+            for serial, functions in (call.observers or {}).items():
+                if serial in self.slots:
+                    self.observers += [(self.slots[serial], function) for function in functions]
+        self.wanted += tuple({slot for slot, _ in self.observers} - set(self.wanted))
+        # Only to set the root's value from the same program; weak, so that no cycle keeps arrays alive.
+        self.root = root if not root.is_computed else None
+
+    def _wanted(self, slots: dict[Node, int]) -> tuple[int, ...]:
+        """What is computed at once: leaves that stand for inputs and trained parameters."""
+        return tuple(sorted({slot for template, found in self.templates.items() for slot in found
+                             if not (isinstance(template, Parameter) and not template.trainable)}))
+
+    def _checked_cotangent(self, root: Node, cotangent: Any) -> Any:
+        if cotangent is None:
+            return None
+        array = cotangent.value if isinstance(cotangent, Node) else jnp.asarray(cotangent)
+        aval = zeros_aval(root.aval)
+        if array.shape != aval.shape:
+            raise ShapeError(f"back(cotangent) needs the root's shape {aval.shape}, but got {array.shape}.")
+        return array.astype(aval.dtype)
+
+    def _check_memory(self, wanted: Sequence[int]) -> None:
+        """A tensor root has full Jacobians: refuse those that cannot fit."""
+        sizes = {slot: self.root_aval.size * zeros_aval(self.structure.aval(slot)).nbytes for slot in wanted}
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        if sum(sizes.values()) > available:
+            raise GraphError(
+                f"back() on a root of shape {self.root_aval.shape} gives full Jacobians, which would take "
+                f"{sum(sizes.values()) / 2**30:.1f} GiB. Reduce the root to a scalar (a loss), or pass a cotangent: "
+                "back(cotangent) gives the vector-Jacobian product.")
+
+    def compute(self, wanted: tuple[int, ...]) -> None:
+        """One program: the root's value, state updates and the gradients of the wanted slots."""
+        if self.jacobian:
+            self._check_memory(wanted)
+            program = jacobian_structure(self.structure, wanted, self.origins)
+            arguments = self.arrays
+        else:
+            seeded = self.cotangent is None
+            program = vjp_structure(self.structure, wanted, (0,), seeded, self.origins)
+            arguments = self.arrays if seeded else [*self.arrays, self.cotangent]
+        outputs = run(program, arguments, lambda: f"{self.what}, backward")
+        count = len(self.structure.outputs)
+        if self.root is not None:
+            self.root._value = outputs[0]
+            self.root = None
+        for state, value in zip(self.states, outputs[1:count], strict=True):
+            if state._pending is not None:
+                state.commit(value)
+        self.states = []
+        for slot, gradient in zip(wanted, outputs[count:], strict=True):
+            self.computed[slot] = gradient
+
+    def at(self, slot: int) -> jax.Array:
+        """The gradient at a slot; everything that is wanted anyway is computed together with it."""
+        found = self.computed.get(slot)
+        if found is not None:
+            return found
+        if slot in self.wanted:
+            self.compute(self.wanted)
+        else:
+            self.compute(self._all_or_one(slot))
+        return self.computed[slot]
+
+    def _all_or_one(self, slot: int) -> tuple[int, ...]:
+        slots = tuple([s for s in sorted(set(self.slots.values()))
+                       if s not in self.computed and not isinstance(self.structure.aval(s), tuple)])
+        times = self.root_aval.size if self.jacobian else 1
+        total = sum(self.structure.aval(s).nbytes for s in slots) * times
+        return slots if total <= _TOGETHER else (slot,)
+
+    def gradient(self, node: Node) -> jax.Array | None:
+        slot = self.slots.get(node.serial)
+        return None if slot is None or isinstance(self.structure.aval(slot), tuple) else self.at(slot)
+
+    def gradient_of_template(self, template: Template) -> jax.Array | None:
+        """Summed over the leaves that stand for it (several, when calls with different values were joined)."""
+        slots = self.templates.get(template)
+        if slots is None:
+            return None
+        total = self.at(slots[0])
+        for slot in slots[1:]:
+            total = total + self.at(slot)
+        return total
+
+    def describe_templates(self) -> str:
+        return ", ".join(repr(template) for template in self.templates) or "none"
+
+
+def jacobian_structure(structure: Structure, wanted: tuple[int, ...], origins: Any = None) -> Structure:
+    """Outputs followed by d output[0] / d slot, of shape output.shape + slot.shape, for the wanted slots."""
+    from .backward import derive
+    from .operators.shape import basis, reshape
+
+    pull = vjp_structure(structure, wanted, (0,), origins=origins)
+    count = len(structure.outputs)
+
+    def build(nodes: list[Node], leaves: list[Node]) -> tuple[list[Node], list[Node]]:
+        aval = pull.in_avals[-1]
+        seeds = basis(shape=aval.shape, dtype=aval.dtype)
+        axes = (None,) * len(leaves) + (0,)
+        rows = mapped(*leaves, seeds, structure=pull, in_axes=axes, size=aval.size)
+        jacobians = [reshape(row, shape=aval.shape + row.shape[1:]) for row in rows[count:]]
+        return [*(nodes[slot] for slot in structure.outputs), *jacobians], leaves
+
+    return derive(structure, ("jacobian", wanted), build)
+
+
+def back(root: Node, cotangent: Any = None) -> None:
+    """`Node.back` and `ModuleGraph.back`."""
+    gradients = Gradients(root, cotangent)
+    if gradients.observers:
+        gradients.compute(gradients.wanted)
+        for slot, function in gradients.observers:
+            if function is not None:
+                function(gradients.computed[slot])
+
+
+def local_derivative_value(node: Node, child: Node) -> jax.Array:
+    """`node.grad(child)`: d node / d child, through this operator alone."""
+    from .transforms import local_derivative
+
+    if not isinstance(node, OperatorNode) or child not in node.inputs:
+        raise GraphError(f"{child!r} is not a child of {node!r}; grad(node) is the local derivative with respect to a "
+                         "child. For the total derivative call back() and read child.gvalue.")
+    parts = [local_derivative(node, index).value for index, other in enumerate(node.inputs) if other is child]
+    return np.sum(parts, axis=0) if len(parts) > 1 else parts[0]
+
+
+Engine.back = staticmethod(back)
+Engine.local_derivative = staticmethod(local_derivative_value)

@@ -1,0 +1,337 @@
+"""Module: the template of a function. Each call runs `call()` in plain Python and makes a graph of its own."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from .errors import GraphError, InputError, ShapeError
+from .nodes import Expression, ModuleGraph, Node, register_end
+from .operator import _template_leaf, array_leaf, as_node
+from .session import Scope, Session, current_session
+from .templates import Parameter, State, Template, Variable, as_array
+
+# Compiled functions look at this to notice that some module went from training to evaluation or back.
+_mode_changes = itertools.count(1)
+mode_version = 0
+
+
+class Module:
+    """A function of inputs and parameters, written as plain Python over `op`.
+
+    Derive, call `super().__init__`, override `call`. Sub-modules and parameters are found by attribute (also
+    in lists, tuples and dicts). Calling the module returns a `ModuleGraph`; inside another module's call, the
+    output node.
+
+    Args:
+        inputs: the input Variables, in order; left out, the parameters of `call` are taken.
+        params: Parameters; more may be set as attributes.
+
+    >>> from zkynet.framework import cg, op
+    >>> class Line(cg.Module):
+    ...     def __init__(self):
+    ...         super().__init__(inputs=(cg.Variable("x"),), params=(cg.Parameter("w", 2.0),))
+    ...     def call(self, x):
+    ...         return x * self.param("w")
+    >>> float(Line()(3.0).value)
+    6.0
+    """
+
+    training: bool = True
+    _inputs: tuple[Variable, ...]
+    _params: dict[str, Parameter]
+
+    def __init__(self, inputs: Sequence[Variable] | None = None, params: Sequence[Parameter] = ()):
+        if inputs is None:
+            names = [p.name for p in _call_parameters(self)]
+            inputs = [Variable(name) for name in names]
+        for template, kind in [*((i, Variable) for i in inputs), *((p, Parameter) for p in params)]:
+            if not isinstance(template, kind):
+                raise InputError(f"{self.functional_name} needs a cg.{kind.__name__} here, but got {template!r}.")
+            template.owner = template.owner or self.functional_name
+        self._inputs = tuple(inputs)
+        self._params = {p.short_name: p for p in params}
+        if len(self._params) != len(params):
+            raise InputError(f"{self.functional_name} has two parameters of the same name: "
+                             f"{[p.short_name for p in params]}.")
+
+    # What a subclass overrides -------------------------------------------------------------------------
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        raise GraphError(f"{self.functional_name} does not define call(); it must return the output node.")
+
+    @staticmethod
+    def build(name: str, call_fun: Callable[..., Any], inputs: Sequence[Variable]) -> Module:
+        """A Module of a plain function of nodes.
+
+        >>> from zkynet.framework import cg, op
+        >>> cube = cg.Module.build("Cube", lambda x: x * x * x, (cg.Variable("x"),))
+        >>> float(cube(2.0).value)
+        8.0
+        """
+        made = type(name, (Module,), {"call": staticmethod(call_fun)})(inputs)
+        return made
+
+    # Names ---------------------------------------------------------------------------------------------
+
+    @property
+    def functional_name(self) -> str:
+        return type(self).__name__
+
+    @property
+    def inputs(self) -> tuple[Variable, ...]:
+        return self._inputs
+
+    def input(self, name: str) -> Variable:
+        """The input Variable of this name."""
+        for variable in self._inputs:
+            if variable.short_name == name:
+                return variable
+        known = ", ".join(v.short_name for v in self._inputs) or "none"
+        raise InputError(f"{self.functional_name} has no input {name!r}; its inputs are: {known}.")
+
+    def param(self, name: str) -> Parameter:
+        """The Parameter of this name, declared in `params` or set as an attribute."""
+        try:
+            return self._params[name]
+        except KeyError:
+            found = vars(self).get(name)
+            if isinstance(found, Parameter):
+                return found
+        except AttributeError:
+            raise self._not_initialised() from None
+        known = ", ".join(path for path, _ in self.named_parameters()) or "none"
+        raise InputError(f"{self.functional_name} has no parameter {name!r}; its parameters are: {known}.")
+
+    def _own(self, kind: type) -> Iterator[tuple[str, Any]]:
+        """Attributes of a kind, also inside lists, tuples and dicts, as (name, object)."""
+        for name, value in list(vars(self).items()):
+            if name in ("_inputs", "_params"):
+                continue
+            yield from _search(name, value, kind)
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The direct sub-modules with their attribute names ("layers.0" for the first in a list)."""
+        yield from self._own(Module)
+
+    def named_modules(self, prefix: str = "", _seen: set | None = None) -> Iterator[tuple[str, Module]]:
+        """This module ("") and all below it, each once, with dotted paths."""
+        seen = set() if _seen is None else _seen
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name, seen)
+
+    def modules(self) -> list[Module]:
+        return [module for _, module in self.named_modules()]
+
+    def _named(self, kind: type) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for path, module in self.named_modules():
+            if not hasattr(module, "_params"):
+                raise module._not_initialised()
+            declared = module._params.items() if kind is Parameter else ()
+            for name, found in itertools.chain(declared, module._own(kind)):
+                if id(found) not in seen:
+                    seen.add(id(found))
+                    yield (f"{path}.{name}" if path else name), found
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """All parameters, a shared one once, with dotted paths."""
+        yield from self._named(Parameter)
+
+    def parameters(self, trainable: bool | None = None) -> list[Parameter]:
+        """All parameters; with `trainable=True` (False) only those that are (not) trained."""
+        found = [parameter for _, parameter in self.named_parameters()]
+        return found if trainable is None else [p for p in found if p.trainable == trainable]
+
+    def named_states(self) -> Iterator[tuple[str, State]]:
+        yield from self._named(State)
+
+    # State ---------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, jax.Array]:
+        """The arrays of all parameters and states by path."""
+        return {path: held.value for path, held in itertools.chain(self.named_parameters(), self.named_states())}
+
+    def load_state_dict(self, arrays: Mapping[str, Any], strict: bool = True) -> tuple[list[str], list[str]]:
+        """Set parameters and states by path; nothing changes when anything does not fit.
+
+        Returns:
+            the missing and the unexpected paths; with `strict` any of them is an error.
+        """
+        own = dict(itertools.chain(self.named_parameters(), self.named_states()))
+        missing = [path for path in own if path not in arrays]
+        unexpected = [path for path in arrays if path not in own]
+        if strict and (missing or unexpected):
+            raise InputError(f"state does not fit {self.functional_name}: missing {missing}, unexpected {unexpected}. "
+                             "Pass strict=False to load what fits.")
+        news = {path: as_array(arrays[path], path) for path in own if path in arrays}
+        wrong = [f"{path} is {own[path].shape}, got {new.shape}" for path, new in news.items()
+                 if own[path].shape != new.shape]
+        if wrong:
+            raise ShapeError(f"state does not fit {self.functional_name}: {'; '.join(wrong)}.")
+        for path, new in news.items():
+            own[path].value = new.astype(own[path].dtype)
+        return missing, unexpected
+
+    def train(self, mode: bool = True) -> Module:
+        """Put this module and all below it in training mode (`self.training`)."""
+        global mode_version
+        for module in self.modules():
+            module.training = mode
+        mode_version = next(_mode_changes)
+        return self
+
+    def eval(self) -> Module:
+        """Put this module and all below it in evaluation mode."""
+        return self.train(False)
+
+    # Calling -------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        session = current_session.get()
+        if session is not None:
+            return self._nested(session, args, kwargs)
+        session = Session()
+        token = current_session.set(session)
+        try:
+            session.scope = Scope(self, None)
+            nodes, named, bound = self._bind(args, kwargs, session)
+            returned = self.call(*nodes, **named)
+            root = returned if isinstance(returned, Node) else _as_output(returned, session, self)
+            graph = ModuleGraph(root, session.call, self, bound)
+        except BaseException as error:
+            _undo(session)
+            if isinstance(error, RecursionError):
+                raise GraphError(f"{self.functional_name} calls itself without end (a cycle of modules): "
+                                 "give the recursion an end in call().") from None
+            raise
+        finally:
+            current_session.reset(token)
+        for node in (root,) if isinstance(root, Node) else graph.roots:
+            register_end(session.call, node)
+            for start in bound.values():
+                if start.call is not session.call:
+                    register_end(start.call, node)
+        return graph
+
+    def _nested(self, session: Session, args: tuple, kwargs: dict[str, Any]) -> Any:
+        outer = session.scope
+        session.scope = Scope(self, outer)
+        try:
+            nodes, named, _ = self._bind(args, kwargs, session)
+            returned = self.call(*nodes, **named)
+            return returned if isinstance(returned, Node) else _as_output(returned, session, self)
+        finally:
+            session.scope = outer
+
+    def _bind(self, args: tuple, kwargs: dict[str, Any], session: Session) -> tuple[list, dict[str, Any], dict]:
+        """Ground the inputs: nodes by position, nodes by keyword, and which node stands for which Variable."""
+        try:
+            variables = self._inputs
+        except AttributeError:
+            raise self._not_initialised() from None
+        if len(args) > len(variables):
+            args = self._drop_extra(args)
+        bound: dict[Variable, Node] = {}
+        nodes = [_ground(value, variable, session, bound) for value, variable in zip(args, variables)]  # noqa: B905
+        if len(args) == len(variables) and not kwargs:
+            return nodes, kwargs, bound
+        named = {}
+        for name, value in kwargs.items():
+            variable = self.input(name)
+            if variable in variables[:len(args)]:
+                raise InputError(f"{self.functional_name} got input {name!r} twice, by position and by keyword.")
+            named[name] = _ground(value, variable, session, bound)
+        self._check_missing(variables[len(args):], named)
+        return nodes, named, bound
+
+    def _drop_extra(self, args: tuple) -> tuple:
+        count = len(self._inputs)
+        extra = ", ".join(repr(value)[:40] for value in args[count:])
+        warnings.warn(
+            f"{self.functional_name} takes {count} inputs ({', '.join(v.short_name for v in self._inputs)}); "
+            f"the extra positional input {extra} is ignored.", stacklevel=4)
+        return args[:count]
+
+    def _check_missing(self, variables: Sequence[Variable], named: dict[str, Any]) -> None:
+        defaults = {p.name for p in _call_parameters(self) if p.default is not p.empty}
+        missing = [v.short_name for v in variables if v.short_name not in named and v.short_name not in defaults]
+        if missing:
+            raise InputError(
+                f"{self.functional_name} is missing its input {', '.join(map(repr, missing))}: it takes "
+                f"({', '.join(v.short_name for v in self._inputs)}).")
+
+    def _not_initialised(self) -> GraphError:
+        return GraphError(f"{self.functional_name} was used before Module.__init__: call super().__init__(...) at the "
+                          "start of its __init__.")
+
+    def __repr__(self) -> str:
+        return f"{self.functional_name}({', '.join(v.short_name for v in getattr(self, '_inputs', ()))})"
+
+
+def _search(name: str, value: Any, kind: type) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, kind):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _search(f"{name}.{index}", item, kind)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _search(f"{name}.{key}", item, kind)
+
+
+def _call_parameters(module: Module) -> list[inspect.Parameter]:
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p for p in inspect.signature(module.call).parameters.values() if p.kind not in kinds]
+
+
+def _ground(value: Any, variable: Variable, session: Session, bound: dict[Variable, Node]) -> Any:
+    """The node (or structure of nodes) that stands for an input in this call."""
+    if isinstance(value, Node):
+        bound[variable] = value
+        return value
+    if value is None:
+        return None
+    if isinstance(value, Expression):
+        return _ground(value.root, variable, session, bound)
+    if isinstance(value, Template):
+        return _template_leaf(value, session, variable)
+    if isinstance(value, (tuple, dict)) or isinstance(value, list) and not _is_numbers(value):
+        return jax.tree.map(lambda item: _ground(item, variable, session, {}), value,
+                            is_leaf=lambda item: isinstance(item, (Expression, Template)))
+    node = bound[variable] = array_leaf(value, session, variable, f"input {variable.name!r}")
+    return node
+
+
+def _is_numbers(value: list) -> bool:
+    return all(_is_numbers(v) if isinstance(v, list) else isinstance(v, (int, float, np.generic)) for v in value)
+
+
+def _as_output(returned: Any, session: Session, module: Module) -> Any:
+    if returned is None:
+        raise GraphError(f"call() of {module.functional_name} returned None: is a return statement missing?")
+    if isinstance(returned, (tuple, list, dict)):
+        return jax.tree.map(lambda item: _as_output(item, session, module), returned,
+                            is_leaf=lambda item: isinstance(item, (Expression, Template)) or item is None)
+    return as_node(returned, session, _Output(module))
+
+
+class _Output:
+    def __init__(self, module: Module):
+        self.name = f"the output of {module.functional_name}"
+
+
+def _undo(session: Session) -> None:
+    """Take back state updates of a call that failed."""
+    for state, pending, value in reversed(session.states):  # pyright: ignore[reportGeneralTypeIssues]
+        state.restore(pending, value)

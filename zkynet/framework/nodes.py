@@ -1,0 +1,425 @@
+"""Grounded nodes: what one call made of the templates.
+
+A node knows its shape and dtype at once and its value only when somebody asks. It refers to its inputs,
+never to its users, so a graph is freed as soon as its last result is dropped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .avals import Aval
+from .errors import GraphError, InputError
+from .session import Call, Origin, Scope, describe_origin
+
+if TYPE_CHECKING:
+    from .operator import Operator, Signature
+    from .templates import Parameter, Template, Variable
+
+
+class Engine:
+    """What nodes need of the modules built on top of them; those fill it in when they are imported."""
+
+    evaluate: Callable[[list[Node]], None]
+    back: Callable[..., None]
+    local_derivative: Callable[[Node, Node], jax.Array]
+    symbols: dict[str, Callable[..., Any]] = {}
+
+
+_symbols = Engine.symbols
+_serials = itertools.count()
+
+
+class Expression:
+    """Python's operators, for nodes and for results of Modules. `==` stays identity: use `op.equal`."""
+
+    __slots__ = ()
+    __array_ufunc__ = None  # so that `ndarray + node` reaches __radd__
+
+    # fmt: off
+    def __add__(self, other: Any) -> Node: return _symbols["add"](self, other)
+    def __radd__(self, other: Any) -> Node: return _symbols["add"](other, self)
+    def __sub__(self, other: Any) -> Node: return _symbols["subtract"](self, other)
+    def __rsub__(self, other: Any) -> Node: return _symbols["subtract"](other, self)
+    def __mul__(self, other: Any) -> Node: return _symbols["mult"](self, other)
+    def __rmul__(self, other: Any) -> Node: return _symbols["mult"](other, self)
+    def __truediv__(self, other: Any) -> Node: return _symbols["divide"](self, other)
+    def __rtruediv__(self, other: Any) -> Node: return _symbols["divide"](other, self)
+    def __floordiv__(self, other: Any) -> Node: return _symbols["floor_divide"](self, other)
+    def __rfloordiv__(self, other: Any) -> Node: return _symbols["floor_divide"](other, self)
+    def __mod__(self, other: Any) -> Node: return _symbols["remainder"](self, other)
+    def __rmod__(self, other: Any) -> Node: return _symbols["remainder"](other, self)
+    def __pow__(self, other: Any) -> Node: return _symbols["power"](self, other)
+    def __rpow__(self, other: Any) -> Node: return _symbols["power"](other, self)
+    def __matmul__(self, other: Any) -> Node: return _symbols["matmul"](self, other)
+    def __rmatmul__(self, other: Any) -> Node: return _symbols["matmul"](other, self)
+    def __and__(self, other: Any) -> Node: return _symbols["logical_and"](self, other)
+    def __or__(self, other: Any) -> Node: return _symbols["logical_or"](self, other)
+    def __xor__(self, other: Any) -> Node: return _symbols["logical_xor"](self, other)
+    def __invert__(self) -> Node: return _symbols["logical_not"](self)
+    def __lt__(self, other: Any) -> Node: return _symbols["less"](self, other)
+    def __le__(self, other: Any) -> Node: return _symbols["less_equal"](self, other)
+    def __gt__(self, other: Any) -> Node: return _symbols["greater"](self, other)
+    def __ge__(self, other: Any) -> Node: return _symbols["greater_equal"](self, other)
+    def __neg__(self) -> Node: return _symbols["negative"](self)
+    def __pos__(self) -> Node: return _symbols["identity"](self)
+    def __abs__(self) -> Node: return _symbols["abs"](self)
+    def __getitem__(self, index: Any) -> Node: return _symbols["getitem"](self, index)
+    # fmt: on
+
+    @property
+    def root(self) -> Any:
+        raise NotImplementedError  # overridden by both subclasses
+
+    @property
+    def value(self) -> Any:
+        return self.root.value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.root.aval.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.root.aval.dtype
+
+    @property
+    def T(self) -> Node:
+        return _symbols["transpose"](self)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a scalar has no len()")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Node]:
+        return (self[i] for i in range(len(self)))
+
+    # Plain Python control flow may depend on values: asking computes that part of the graph.
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.value, dtype=dtype)
+
+
+class Node(Expression):
+    """A value of one call: a leaf, or an operator applied to other nodes."""
+
+    __slots__ = ("aval", "_value", "call", "scope", "origin", "serial", "__weakref__")
+    aval: Aval
+    _value: Any
+    call: Call
+    scope: Scope | None
+    origin: Origin | None
+    serial: int
+
+    inputs: tuple[Node, ...] = ()
+    template: Template | None = None
+    operator: Operator | None = None
+
+    @property
+    def root(self) -> Node:
+        return self
+
+    @property
+    def value(self) -> jax.Array:
+        """The array; computed (with everything it needs, in one compiled program) at the first reading."""
+        value = self._value
+        if value is None:
+            Engine.evaluate([self])
+            value = self._value
+        if not isinstance(value, jax.Array):
+            value = self._value = jnp.asarray(value)
+        return value
+
+    @property
+    def is_computed(self) -> bool:
+        return self._value is not None
+
+    @property
+    def call_id(self) -> str:
+        return self.call.id
+
+    @property
+    def id(self) -> str:
+        return f"{self.call.id}:{self.serial}"
+
+    @property
+    def where(self) -> str | None:
+        """'file:line' in the user's code that made this node."""
+        return describe_origin(self.origin)
+
+    @property
+    def children(self) -> tuple[Node, ...]:
+        """The nodes this one is computed from."""
+        return self.inputs
+
+    @property
+    def parents(self) -> tuple[Node, ...]:
+        """The nodes computed from this one, in the finished graphs that reach it."""
+        return parents_of(self)
+
+    def isleaf(self) -> bool:
+        return not self.inputs
+
+    @property
+    def name(self) -> str:
+        raise NotImplementedError  # overridden by both subclasses
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        return {}
+
+    def back(self, cotangent: Any = None) -> None:
+        """Backpropagate from this node: afterwards every node below it has `.gvalue`.
+
+        Args:
+            cotangent: of this node's shape, for the vector-Jacobian product. Left out, a scalar gives
+                gradients and a tensor full Jacobians of shape `self.shape + node.shape`.
+        """
+        Engine.back(self, cotangent)
+
+    @property
+    def gvalue(self) -> jax.Array | None:
+        """The gradient of the last `back()` at this node; None before, or where none flows."""
+        backward = self.call.backward
+        return None if backward is None else backward.gradient(self)
+
+    def grad(self, wrt: Node | Parameter | Variable) -> jax.Array:
+        """The local derivative with respect to a child node, or after `back()` the gradient at a template.
+
+        >>> from zkynet.framework import op
+        >>> y = op.mult(3.0, 4.0)
+        >>> float(y.grad(y.children[0]))
+        4.0
+        """
+        if isinstance(wrt, Node):
+            return Engine.local_derivative(self, wrt)
+        return gradient_at(self, wrt)
+
+    def retain(self) -> Node:
+        """Have `back()` compute this node's gradient together with the leaves' (no extra program)."""
+        self.on_gradient(None)
+        return self
+
+    def on_gradient(self, observer: Callable[[jax.Array], None] | None) -> None:
+        """Call `observer(gradient)` during every `back()` that reaches this node."""
+        observers = self.call.observers = self.call.observers or {}
+        observers.setdefault(self.serial, []).append(observer)
+
+    def __repr__(self) -> str:
+        value = f" = {short_value(self._value)}" if self._value is not None else ""
+        return f"<{self.name}: {self.aval!r}{value}>"
+
+
+class LeafNode(Node):
+    """A node without inputs: a grounded Variable, Parameter, State, or a constant."""
+
+    __slots__ = ("template",)
+
+    def __init__(self, aval: Aval, value: Any, template: Template | None, call: Call, scope: Scope | None):
+        self.aval = aval
+        self._value = value
+        self.template = template
+        self.call = call
+        self.scope = scope
+        self.origin = None
+        self.serial = next(_serials)
+
+    @property
+    def name(self) -> str:
+        return "constant" if self.template is None else self.template.short_name
+
+
+class OperatorNode(Node):
+    """An operator applied to nodes."""
+
+    __slots__ = ("signature", "inputs")
+
+    def __init__(self, signature: Signature, inputs: tuple[Node, ...], call: Call, scope: Scope | None,
+                 origin: Origin | None):
+        self.aval = signature.aval
+        self.signature = signature
+        self.inputs = inputs
+        self._value = None
+        self.call = call
+        self.scope = scope
+        self.origin = origin
+        self.serial = next(_serials)
+
+    @property
+    def operator(self) -> Operator:
+        return self.signature.operator
+
+    @property
+    def name(self) -> str:
+        return self.signature.operator.name
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        return dict(self.signature.attrs)
+
+
+def short_value(value: Any) -> str:
+    array = np.asarray(value)
+    if array.size == 1:
+        return f"{array.item():.6g}" if array.dtype.kind == "f" else str(array.item())
+    text = np.array2string(array, precision=4, threshold=6, edgeitems=2, separator=", ")
+    return " ".join(text.split()) if array.size <= 16 else "[...]"
+
+
+def topological(roots: list[Node], since: int = 0) -> list[Node]:
+    """All nodes that the roots depend on, inputs before users (a node is made after its inputs).
+
+    Those with a serial below `since` are left out, and so is what only they depend on.
+    """
+    seen = set(roots)
+    found = list(seen)
+    for node in found:  # grows while it runs
+        for child in node.inputs:
+            if child not in seen and child.serial >= since:
+                seen.add(child)
+                found.append(child)
+    found.sort(key=lambda node: node.serial)
+    return found
+
+
+def register_end(call: Call, root: Node) -> None:
+    """Remember, weakly, that `root` ends a graph of this call."""
+    if call.ends is None:
+        call.ends = []
+    call.ends.append(weakref.ref(root))
+
+
+def parents_of(node: Node) -> tuple[Node, ...]:
+    found: dict[Node, None] = {}
+    for reference in node.call.ends or ():
+        root = reference()
+        if root is not None:
+            for user in topological([root]):
+                if node in user.inputs:
+                    found[user] = None
+    return tuple(found)
+
+
+def gradient_at(node: Node, wrt: Any, bound: dict | None = None) -> jax.Array:
+    """The gradient of the last back() at a template, summed over the leaves that stand for it."""
+    backward = node.call.backward
+    if backward is None:
+        raise GraphError(f"no gradients yet: call back() on the result before grad({wrt!r}).")
+    target = (bound or {}).get(wrt)
+    if target is not None:
+        gradient = backward.gradient(target)
+    else:
+        gradient = backward.gradient_of_template(wrt)
+    if gradient is None:
+        kind = type(wrt).__name__
+        raise GraphError(
+            f"{wrt!r} is no part of this graph, so there is no gradient with respect to it. "
+            f"Pass a {kind} that the call used; this graph has: {backward.describe_templates()}."
+        )
+    return gradient
+
+
+class ModuleGraph(Expression):
+    """What a Module's call returns: the computational graph grounded to the given inputs.
+
+    `root` is the output node (or the tuple or dict of nodes that `call()` returned), `value` its value.
+    """
+
+    __slots__ = ("_root", "call", "module", "inputs")
+
+    def __init__(self, root: Any, call: Call, module: Any, inputs: dict[Any, Node]):
+        self._root = root
+        self.call = call
+        self.module = module
+        self.inputs = inputs
+
+    @property
+    def root(self) -> Any:
+        return self._root
+
+    @property
+    def value(self) -> Any:
+        """The output array, or arrays in the structure that `call()` returned; one program for all."""
+        if isinstance(self._root, Node):
+            return self._root.value
+        Engine.evaluate(self.roots)
+        return jax.tree.map(lambda node: node.value, self._root)
+
+    @property
+    def roots(self) -> list[Node]:
+        return jax.tree.leaves(self._root)
+
+    @property
+    def call_id(self) -> str:
+        return self.call.id
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All nodes, inputs before users."""
+        return topological(self.roots)
+
+    def single_root(self, purpose: str) -> Node:
+        if isinstance(self._root, Node):
+            return self._root
+        raise GraphError(
+            f"{purpose} needs one output, but {self.module.functional_name} returned a "
+            f"{type(self._root).__name__} of {len(self.roots)}. Take one of them: result.root[...]."
+        )
+
+    def back(self, cotangent: Any = None) -> None:
+        """Backpropagate from the root; see `Node.back`."""
+        Engine.back(self.single_root("back()"), cotangent)
+
+    def grad(self, wrt: Parameter | Variable | Node) -> jax.Array:
+        """After `back()`: the gradient of the root with respect to a parameter, an input or a node."""
+        root = self.single_root("grad()")
+        if isinstance(wrt, Node):
+            gradient = wrt.gvalue
+            if gradient is None:
+                raise GraphError(f"{wrt!r} has no gradient: call back() first, on a graph that contains it.")
+            return gradient
+        return gradient_at(root, wrt, self.inputs)
+
+    def __getitem__(self, index: Any) -> Node:
+        if isinstance(self._root, Node):
+            return super().__getitem__(index)
+        return self._root[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return super().__iter__() if isinstance(self._root, Node) else iter(self._root)
+
+    def __repr__(self) -> str:
+        shown = jax.tree.map(lambda node: repr(node.aval), self._root)
+        return f"<ModuleGraph of {self.module.functional_name}, call {self.call_id}: {shown}>"
+
+    def __str__(self) -> str:
+        from .describe import describe_graph
+
+        return describe_graph(self)
+
+
+def not_a_value(value: Any, name: str) -> InputError:
+    return InputError(
+        f"{name} needs a number, an array, a node or a Parameter, but got {type(value).__name__} "
+        f"{str(value)[:60]!r}."
+    )

@@ -1,0 +1,523 @@
+"""Operators: declared once, they run eagerly and compiled, differentiate, batch and plot.
+
+`Operator` is the class a researcher derives from; `@operator` makes one of a plain function of arrays. Both
+end in `apply`, which makes a node: it looks up (or infers) the operator's signature for these shapes and
+never touches a value.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import config
+from .avals import Aval, aval_like, aval_of, make_aval
+from .errors import GraphError, InputError, ShapeError, TracedValueError, ZkynetError
+from .nodes import Expression, LeafNode, Node, OperatorNode, not_a_value, register_end
+from .session import Call, Session, current_session, describe_origin, user_frame
+from .templates import State, Template, Variable, _Held
+
+
+class Signature:
+    """An operator with its static attributes at given input shapes and dtypes: what is the same in all calls."""
+
+    __slots__ = ("operator", "attrs", "in_avals", "aval", "kwargs")
+
+    def __init__(self, operator: Operator, attrs: tuple, in_avals: tuple[Aval, ...], aval: Any):
+        self.operator = operator
+        self.attrs = attrs
+        self.in_avals = in_avals
+        self.aval = aval  # a tuple of avals when the operator has several outputs
+        self.kwargs = dict(zip(operator.attributes, attrs, strict=True))
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(map(repr, self.in_avals))
+        attrs = "".join(f", {k}={v!r}" for k, v in self.kwargs.items())
+        return f"{self.operator.name}({inputs}{attrs}) -> {self.aval!r}"
+
+
+class Operator:
+    """A primitive operation with its own gradient: derive, override `call` and one gradient rule.
+
+    `call(self, *inputs, **attributes)` computes the output from `input.value`; it returns an array, a
+    number, a node, or a tuple of those (several outputs). Gradient rules, at most one of:
+
+    - `_gradfn(self, inpt)` returns a function of the inputs: the local derivative with respect to `inpt`,
+      either elementwise (broadcastable to the output) or a full Jacobian (output.shape + input.shape);
+    - `vjp(self, cotangent, output, *inputs, **attributes)` returns the cotangents of the inputs, as nodes;
+    - none: the derivative is taken by `jax.vjp` of the body.
+
+    Optional: `jvp(self, tangents, output, *inputs, **attributes)`, `batch(self, axis_size, batched, *arrays,
+    **attributes)`, `onnx(self, ...)`; `jit = False` for a body that must run in Python on NumPy arrays.
+
+    Args:
+        inputs: the Variables; `Variable("i", differentiable=False)` for one without gradient.
+        attributes: static attributes with their defaults; hashable, part of the compiled structure.
+
+    >>> class Cube(Operator):
+    ...     def __init__(self):
+    ...         super().__init__(inputs=(Variable("x"),))
+    ...     def call(self, x):
+    ...         return x.value ** 3
+    ...     def vjp(self, cotangent, output, x):
+    ...         return (cotangent * 3.0 * x * x,)
+    >>> float(Cube()(2.0).value)
+    8.0
+    """
+
+    jit: bool = True
+    variadic: bool = False
+    name: str
+    inputs: tuple[Variable, ...] = ()
+    attributes: dict[str, Any] = {}
+    _ready = False
+
+    def __init__(self, inputs: Sequence[Variable] = (), attributes: dict[str, Any] | None = None,
+                 name: str | None = None):
+        self.name = name or type(self).__name__
+        self.inputs = tuple(inputs)
+        self.attributes = dict(attributes or {})
+        for variable in self.inputs:
+            if not isinstance(variable, Variable):
+                raise InputError(f"inputs of {self.name} must be cg.Variable, but one is {variable!r}")
+            variable.owner = self.name
+        self._signatures: dict[tuple, Signature] = {}
+        self._ready = True
+
+    # What a subclass overrides -------------------------------------------------------------------------
+
+    def call(self, *inputs: Any, **attributes: Any) -> Any:
+        raise GraphError(f"operator {self.name} does not define call(); it must compute the output.")
+
+    _gradfn: Callable[[Any], Callable] | None = None
+    vjp: Callable[..., Any] | None = None
+    jvp: Callable[..., Any] | None = None
+    batch: Callable[..., Any] | None = None
+    onnx: Callable[..., Any] | None = None
+
+    # What the framework uses ---------------------------------------------------------------------------
+
+    @property
+    def functional_name(self) -> str:
+        return self.name
+
+    def input(self, name: str) -> Variable:
+        for variable in self.inputs:
+            if variable.short_name == name:
+                return variable
+        known = ", ".join(v.short_name for v in self.inputs)
+        raise InputError(f"operator {self.name} has no input {name!r}; it has: {known}.")
+
+    def input_name(self, index: int) -> str:
+        last = len(self.inputs) - 1
+        if self.variadic and index >= last:
+            return f"{self.inputs[last].short_name}[{index - last}]"
+        return self.inputs[index].short_name
+
+    def differentiable(self, index: int) -> bool:
+        return self.inputs[min(index, len(self.inputs) - 1)].differentiable
+
+    def gradfn(self, variable: Variable) -> Any:
+        """The local derivative with respect to one input, as a Module of the same inputs.
+
+        >>> from zkynet.framework import cg, op
+        >>> float(op.mult.gradfn(cg.Variable("a"))(3.0, 4.0).value)
+        4.0
+        """
+        from .backward import LocalDerivative
+
+        return LocalDerivative.module(self, self.input(variable.short_name))
+
+    def evaluate(self, kwargs: dict[str, Any], *arrays: Any) -> Any:
+        """The output array(s) from input arrays (possibly tracers): the body of compiled programs."""
+        if not self.jit and any(isinstance(array, jax.core.Tracer) for array in arrays):
+            return self._call_back(kwargs, arrays)
+        token = current_session.set(Session())
+        try:
+            boxes = [LeafNode(aval_of(array), array, None, Call(), None) for array in arrays]
+            return unwrap(self.call(*boxes, **kwargs), self)
+        finally:
+            current_session.reset(token)
+
+    def _call_back(self, kwargs: dict[str, Any], arrays: Sequence[Any]) -> Any:
+        """Run a `jit = False` body from inside a compiled program."""
+        aval = self.infer(kwargs, tuple(aval_of(array) for array in arrays))
+        result = tuple(a.struct for a in aval) if isinstance(aval, tuple) else aval.struct
+
+        def on_host(*values: Any) -> Any:
+            out = self.evaluate(kwargs, *(np.asarray(value) for value in values))
+            return jax.tree.map(lambda s, v: np.asarray(v, s.dtype), result, out)
+
+        return jax.pure_callback(on_host, result, *arrays, vmap_method="sequential")
+
+    def infer(self, kwargs: dict[str, Any], in_avals: tuple[Aval, ...]) -> Any:
+        """Abstract evaluation: the aval of the output, or a tuple of avals."""
+        if not self.jit:  # Python code cannot be traced: try it on zeros
+            out = self.evaluate(kwargs, *(np.zeros(a.shape, a.dtype) for a in in_avals))
+            return tuple(aval_of(np.asarray(o)) for o in out) if isinstance(out, tuple) else aval_of(np.asarray(out))
+        out = jax.eval_shape(lambda *arrays: self.evaluate(kwargs, *arrays), *(a.struct for a in in_avals))
+        return tuple(map(aval_like, out)) if isinstance(out, tuple) else aval_like(out)
+
+    def signature(self, attrs: tuple, in_avals: tuple[Aval, ...]) -> Signature:
+        key = (attrs, *in_avals)
+        found = self._signatures.get(key)
+        if found is None:
+            kwargs = dict(zip(self.attributes, attrs, strict=True))
+            try:
+                aval = self.infer(kwargs, in_avals)
+            except ZkynetError:
+                raise
+            except Exception as error:
+                raise self._does_not_fit(kwargs, in_avals, error) from error
+            found = self._signatures[key] = Signature(self, attrs, in_avals, aval)
+        return found
+
+    def _does_not_fit(self, kwargs: dict[str, Any], in_avals: tuple[Aval, ...], error: Exception) -> ShapeError:
+        inputs = ", ".join(f"{self.input_name(i)}: {aval!r}" for i, aval in enumerate(in_avals))
+        attrs = "".join(f", {k}={v!r}" for k, v in kwargs.items())
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        session = current_session.get()
+        scope = f" in {session.scope.path}" if session is not None and session.scope is not None else ""
+        frame = describe_origin(user_frame())
+        return ShapeError(f"operator {self.name}({inputs}{attrs}){scope} at {frame}: {reason}")
+
+    def __call__(self, *args: Any, **attributes: Any) -> Any:
+        """Make the node of this operator applied to `args`; inputs first, then static attributes."""
+        if attributes or len(args) != len(self.inputs) or self.attributes or self.variadic:
+            args, attrs = self._bind(args, attributes)
+        else:
+            attrs = ()
+        return apply(self._shared(), args, attrs)
+
+    def _bind(self, args: tuple, attributes: dict[str, Any]) -> tuple[tuple, tuple]:
+        if not self._ready:
+            raise GraphError(f"{type(self).__name__} was used before Operator.__init__: call super().__init__(...) "
+                             "with its inputs at the start of __init__.")
+        if self.variadic:
+            if args and isinstance(args[0], (list, tuple)):
+                args, extra = tuple(args[0]), args[1:]
+            else:
+                extra = ()
+        else:
+            args, extra, attributes = self._split_positional(args, attributes)
+        values = dict(self.attributes)
+        values.update(zip(self.attributes, extra))  # noqa: B905 - the length is checked below
+        unknown = [name for name in attributes if name not in values]
+        if unknown or len(extra) > len(self.attributes):
+            wrong = ", ".join(unknown) or f"{len(extra)} positional attributes"
+            known = ", ".join(self.attributes) or "none"
+            raise InputError(f"operator {self.name} does not take {wrong}; its attributes are: {known}.")
+        values.update(attributes)
+        return args, tuple([freeze(value, name, self) for name, value in values.items()])
+
+    def _split_positional(self, args: tuple, attributes: dict[str, Any]) -> tuple[tuple, tuple, dict[str, Any]]:
+        """Tell inputs (by position or keyword) from attributes given by position."""
+        count = len(self.inputs)
+        inputs, extra = list(args[:count]), args[count:]
+        if len(inputs) < count:
+            attributes = dict(attributes)
+            for variable in self.inputs[len(inputs):]:
+                if variable.short_name not in attributes:
+                    raise InputError(
+                        f"operator {self.name} is missing its input {variable.short_name!r}: it takes "
+                        f"({', '.join(v.short_name for v in self.inputs)}) but got {len(args)} inputs.")
+                inputs.append(attributes.pop(variable.short_name))
+        return tuple(inputs), extra, attributes
+
+    def _shared(self) -> Operator:
+        """The instance under whose identity structures are cached: equal operators made anew in every call
+        share one, so that writing `Multiply()(a, b)` inside `call()` compiles once."""
+        if not self._ready:
+            self._bind((), {})
+        shared = self.__dict__.get("_same")
+        if shared is None:
+            own = {k: v for k, v in self.__dict__.items() if k not in _ENGINE_FIELDS}
+            try:
+                key = (type(self), self.name, tuple(v.short_name for v in self.inputs),
+                       tuple(v.differentiable for v in self.inputs), tuple(self.attributes.items()), tuple(own.items()))
+                shared = _shared_operators.setdefault(key, self)
+            except TypeError:  # something unhashable: this instance stands for itself
+                shared = self
+            self._same = shared
+        return shared
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_same" in self.__dict__ and name != "_same":
+            raise GraphError(f"operator {self.name} was already used, so {name!r} cannot change: compiled programs "
+                             "depend on it. Make a new instance, or declare it as a static attribute.")
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        return f"<operator {self.name}({', '.join(v.short_name for v in self.inputs)})>"
+
+
+_ENGINE_FIELDS = {"name", "inputs", "attributes", "_signatures", "_ready"}
+_shared_operators: dict[tuple, Operator] = {}
+
+
+class FunctionOperator(Operator):
+    """An operator whose body is a plain function of arrays; what `@operator` returns."""
+
+    def __init__(self, body: Callable[..., Any], name: str, inputs: Sequence[Variable],
+                 attributes: dict[str, Any], variadic: bool, jit: bool = True):
+        super().__init__(inputs, attributes, name)
+        self.body = body
+        self.variadic = variadic
+        self.jit = jit
+        self.__doc__ = body.__doc__
+        self.__signature__ = inspect.signature(body)
+
+    def evaluate(self, kwargs: dict[str, Any], *arrays: Any) -> Any:
+        if not self.jit and any(isinstance(array, jax.core.Tracer) for array in arrays):
+            return self._call_back(kwargs, arrays)
+        return self.body(*arrays, **kwargs)
+
+    def _shared(self) -> Operator:
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def def_vjp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator: `rule(cotangent, output, *inputs, **attributes)` returns the inputs' cotangents."""
+        self.vjp = rule
+        return rule
+
+    def def_jvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator: `rule(tangents, output, *inputs, **attributes)` returns the output's tangent."""
+        self.jvp = rule
+        return rule
+
+
+def operator(body: Callable[..., Any] | None = None, *, name: str | None = None,
+             no_gradient: bool | Sequence[str] = (), vjp: Any = None, jit: bool = True) -> Any:
+    """Make an operator of a function of arrays: positional parameters are inputs, keyword-only ones static
+    attributes, `*args` takes any number of inputs.
+
+    Args:
+        name: shown in graphs; the function's name by default.
+        no_gradient: names of inputs that have no gradient; True for all of them.
+        vjp: the gradient rule, `rule(cotangent, output, *inputs, **attributes)`, as a function returning
+            the cotangents of all inputs or a tuple of functions, one for each input.
+
+    >>> @operator
+    ... def scaled(x, *, factor=2.0):
+    ...     return x * factor
+    >>> @scaled.def_vjp
+    ... def _(cotangent, output, x, *, factor):
+    ...     return (cotangent * factor,)
+    >>> float(scaled(3.0, factor=5.0).value)
+    15.0
+    """
+    if body is None:
+        return lambda function: operator(function, name=name, no_gradient=no_gradient, vjp=vjp, jit=jit)
+    parameters = inspect.signature(body).parameters.values()
+    inputs, attributes, variadic = [], {}, False
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            attributes[parameter.name] = None if parameter.default is parameter.empty else parameter.default
+        else:
+            variadic |= parameter.kind is parameter.VAR_POSITIONAL
+            frozen = no_gradient is True or (no_gradient is not False and parameter.name in no_gradient)
+            inputs.append(Variable(parameter.name, differentiable=not frozen))
+    made = FunctionOperator(body, name or body.__name__, inputs, attributes, variadic, jit)  # pyright: ignore[reportAttributeAccessIssue]
+    made.vjp = vjp
+    return made
+
+
+@operator
+def output(outputs, *, index):
+    """One of the outputs of an operator that has several."""
+    return outputs[index]
+
+
+@operator
+def host_result(result, *inputs, host):
+    """The value that a `jit = False` operator computed in Python, tied to the inputs it came from."""
+    return result
+
+
+host_result.variadic = True
+
+
+def apply(op: Operator, args: Sequence[Any], attrs: tuple) -> Any:
+    """Make the node of `op` applied to `args`: a tuple of nodes when the operator has several outputs."""
+    session = current_session.get()
+    nodes = tuple([a if a.__class__ is OperatorNode else as_node(a, session, op) for a in args])
+    if not op.jit:
+        host = _apply_on_host(op, nodes, attrs, session)
+        if host is not None:
+            return host
+    signature = op._signatures.get((attrs, *[n.aval for n in nodes])) or op.signature(
+        attrs, tuple([n.aval for n in nodes]))
+    if session is not None:
+        node = OperatorNode(signature, nodes, session.call, session.scope, user_frame())
+    else:
+        node = OperatorNode(signature, nodes, nodes[0].call if nodes else Call(), None, user_frame())
+        for call in {n.call for n in nodes}:
+            register_end(call, node)
+    return outputs_of(node) if signature.aval.__class__ is tuple else node
+
+
+def outputs_of(node: OperatorNode) -> tuple[OperatorNode, ...]:
+    """The nodes that stand for the outputs of an operator with several."""
+    return tuple([
+        OperatorNode(_projection(node.signature, i), (node,), node.call, node.scope, node.origin)
+        for i in range(len(node.signature.aval))
+    ])
+
+
+_projections: dict[tuple[Signature, int], Signature] = {}
+
+
+def _projection(signature: Signature, index: int) -> Signature:
+    key = (signature, index)
+    found = _projections.get(key)
+    if found is None:
+        found = _projections[key] = Signature(output, (index,), (signature.aval,), signature.aval[index])
+    return found
+
+
+def _apply_on_host(op: Operator, nodes: tuple[Node, ...], attrs: tuple, session: Session | None) -> Any:
+    """Run a Python body now, on values; None when those are not known (inside a traced function)."""
+    try:
+        values = [np.asarray(node.value) for node in nodes]
+    except TracedValueError:
+        return None
+    out = op.evaluate(dict(zip(op.attributes, attrs, strict=True)), *values)
+    call = session.call if session is not None else Call()
+    scope = session.scope if session is not None else None
+
+    def tie(result: Any) -> Node:
+        leaf = LeafNode(aval_of(np.asarray(result)), jnp.asarray(result), None, call, scope)
+        node = apply(host_result, (leaf, *nodes), ((op, attrs),))
+        node._value = leaf._value
+        return node
+
+    return tuple(map(tie, out)) if isinstance(out, tuple) else tie(out)
+
+
+def unwrap(result: Any, op: Operator) -> Any:
+    """The array(s) of what an operator's body returned."""
+    if isinstance(result, (tuple, list)):
+        return tuple(unwrap(item, op) for item in result)
+    if isinstance(result, Expression):
+        return result.value
+    if isinstance(result, (jax.Array, np.ndarray)):
+        return result
+    if isinstance(result, (bool, int, float, complex, np.generic)):
+        return jnp.asarray(result)
+    raise InputError(f"call() of operator {op.name} must return an array, a number or a node, but returned "
+                     f"{type(result).__name__}." + (" Is a return statement missing?" if result is None else ""))
+
+
+def freeze(value: Any, name: str, op: Operator) -> Any:
+    """A hashable form of a static attribute."""
+    if isinstance(value, (list, tuple)):
+        return tuple([freeze(item, name, op) for item in value])
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (Expression, Template, jax.Array, np.ndarray)):
+        raise InputError(
+            f"attribute {name!r} of operator {op.name} is static (part of the compiled program), but got "
+            f"{type(value).__name__}. Pass a Python value, or declare it as an input.")
+    try:
+        hash(value)
+    except TypeError:
+        raise InputError(f"attribute {name!r} of operator {op.name} must be hashable, but got "
+                         f"{type(value).__name__}.") from None
+    return value
+
+
+def as_node(value: Any, session: Session | None, op: Any) -> Node:
+    """The node of anything that may be an input of an operator."""
+    if isinstance(value, Node):
+        return value
+    if isinstance(value, Expression):
+        root = value.root
+        if isinstance(root, Node):
+            return root
+        raise InputError(f"{op.name} needs one node, but got a result with several outputs; take one of them.")
+    if isinstance(value, Template):
+        return _template_leaf(value, session, op)
+    return array_leaf(value, session, None, op.name)
+
+
+def _template_leaf(template: Template, session: Session | None, op: Any) -> Node:
+    if not isinstance(template, _Held):
+        raise InputError(f"{op.name} got the template {template!r} itself. Inside call(), use the argument of that "
+                         "name, which holds this call's node.")
+    if isinstance(template, State) and template._pending is not None:
+        pending = template._pending
+        if session is None or pending.call is session.call:
+            return pending
+        # An earlier call's update: continue its graph, but do not differentiate through it.
+        from .operators.shape import stop_gradient
+
+        return stop_gradient(pending)
+    if session is None:
+        return _cast(LeafNode(template.aval, template._value, template, Call(), None))
+    owner = session
+    while owner.outer is not None:
+        owner = owner.outer
+    leaf = owner.leaves.get(template)
+    if leaf is None or leaf._value is not template._value:
+        leaf = owner.leaves[template] = LeafNode(template.aval, template._value, template, owner.call, None)
+    return _cast(leaf)
+
+
+def array_leaf(value: Any, session: Session | None, template: Template | None, name: str) -> Node:
+    """A leaf of an array or a number. NumPy arrays are copied, as the value is read later."""
+    kind = type(value)
+    if kind is float or kind is int or kind is bool or kind is complex:
+        call = session.call if session is not None else Call()
+        return LeafNode(aval_of(value), value, template, call, None)
+    key = None
+    if session is not None and template is None:
+        key = id(value)
+        leaf = session.leaves.get(key)
+        if leaf is not None:
+            return _cast(leaf)
+    array = _checked_array(value, name)
+    leaf = LeafNode(aval_of(array), array, template, session.call if session is not None else Call(), None)
+    if key is not None and array is value and session is not None:
+        session.leaves[key] = leaf
+    return _cast(leaf)
+
+
+def _checked_array(value: Any, name: str) -> Any:
+    if isinstance(value, jax.Array):
+        return value
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise not_a_value(value, name) from None
+    if array.dtype.kind not in "biufcV" or value is None:
+        raise not_a_value(value, name)
+    return np.array(array, dtype=jax.dtypes.canonicalize_dtype(array.dtype), copy=True)
+
+
+def _cast(leaf: LeafNode) -> Node:
+    """Bring a floating leaf to the precision in force; the gradient arrives in the leaf's own dtype."""
+    target = config.compute_dtype()
+    aval = leaf.aval
+    if target is None or aval.dtype == target or not aval.inexact or aval.weak_type:
+        return leaf
+    from .operators.shape import cast
+
+    return cast(leaf, dtype=target)
+
+
+def placeholder(aval: Aval, template: Template | None, call: Call) -> LeafNode:
+    """A leaf whose value is not known: an argument of a structure."""
+    return LeafNode(aval, None, template, call, None)
+
+
+def zeros_aval(aval: Aval) -> Aval:
+    """The aval of a cotangent: integers and booleans are differentiated as if they were float32."""
+    return aval if aval.inexact else make_aval(aval.shape, np.dtype("float32"))

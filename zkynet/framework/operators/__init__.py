@@ -1,0 +1,1 @@
+"""The operators, by kind. `zkynet.framework.op` offers all of them."""

@@ -1,0 +1,125 @@
+"""The call in progress.
+
+A `Session` lives from the outermost Module call to its return: it gives every node of that call the same
+`Call` (hence call id), and makes a Parameter or an array that is used twice one leaf. It is kept in a
+context variable, so calls in other threads and asyncio tasks do not see it, and an exception drops it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from contextvars import ContextVar
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .backward import Backward
+    from .module import Module
+    from .nodes import LeafNode
+    from .templates import State
+
+_call_numbers = itertools.count(1)
+_PROCESS = os.urandom(3).hex()
+
+
+class Call:
+    """Identity of one outermost call; shared by all nodes it made. The id is made when somebody asks."""
+
+    __slots__ = ("_id", "backward", "states", "observers", "ends", "__weakref__")
+
+    def __init__(self) -> None:
+        self._id: str | None = None
+        self.backward: Backward | None = None
+        self.states: list[State] | None = None
+        self.observers: dict | None = None
+        # Weak references to the graphs' roots, from which `node.parents` is found.
+        self.ends: list | None = None
+
+    @property
+    def id(self) -> str:
+        if self._id is None:
+            self._id = f"{_PROCESS}-{next(_call_numbers)}"
+        return self._id
+
+
+class Scope:
+    """One Module call inside a call: the path from the outermost Module to where a node was made."""
+
+    __slots__ = ("module", "parent")
+
+    def __init__(self, module: Module, parent: Scope | None):
+        self.module = module
+        self.parent = parent
+
+    @property
+    def label(self) -> str:
+        return self.module.functional_name
+
+    @property
+    def name(self) -> str:
+        """The attribute under which the parent holds this module; the class name for the outermost."""
+        if self.parent is not None:
+            for name, child in self.parent.module.named_children():
+                if child is self.module:
+                    return name
+        return self.label
+
+    @property
+    def path(self) -> str:
+        if self.parent is None:
+            return self.label
+        return f"{self.parent.path}.{self.name}"
+
+    @property
+    def depth(self) -> int:
+        return 0 if self.parent is None else self.parent.depth + 1
+
+
+class Session:
+    """What one outermost call (or one traced function) accumulates while it runs."""
+
+    __slots__ = ("call", "scope", "leaves", "outer", "states", "traced")
+
+    def __init__(self, outer: Session | None = None, traced: bool = False):
+        self.call = Call()
+        self.scope: Scope | None = None if outer is None else outer.scope
+        # Keyed by template, or by id of an array (the leaf keeps the array, hence the id, alive).
+        self.leaves: dict[Any, LeafNode] = {}
+        self.outer = outer
+        self.states: list[State] = []
+        self.traced = traced
+
+
+current_session: ContextVar[Session | None] = ContextVar("zkynet_session", default=None)
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_internal: dict[str, bool] = {}
+
+Origin = tuple[CodeType, int]
+
+
+def user_frame() -> Origin | None:
+    """Where the user's code called in: (code, instruction). Cheap; `describe_origin` makes it readable."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        internal = _internal.get(code.co_filename)
+        if internal is None:
+            internal = _internal[code.co_filename] = os.path.abspath(code.co_filename).startswith(_PACKAGE)
+        if not internal:
+            return code, frame.f_lasti
+        frame = frame.f_back
+    return None
+
+
+def describe_origin(origin: Origin | None) -> str | None:
+    """'file:line' of an origin."""
+    if origin is None:
+        return None
+    code, instruction = origin
+    for start, end, line in code.co_lines():
+        if start <= instruction < end and line is not None:
+            return f"{code.co_filename}:{line}"
+    return f"{code.co_filename}:{code.co_firstlineno}"

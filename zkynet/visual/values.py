@@ -1,0 +1,131 @@
+"""The numbers shown in a picture: values and gradients in few words, and where the first bad one is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from zkynet.framework.compile import evaluate
+from zkynet.framework.errors import ZkynetError
+from zkynet.visual.facts import Fact, Facts
+
+COMPUTE_NODES = 200  # a graph of at most this many nodes is computed for its picture,
+COMPUTE_ELEMENTS = 4_000_000  # if its values do not take more room than this
+SCAN_ELEMENTS = 20_000_000  # values looked through for a NaN in one picture
+PRINTED = 6  # elements of an array that are printed
+
+
+@dataclass(slots=True)
+class Numbers:
+    """By fact: the arrays at hand, and the first fact that is not finite (forward, else backward)."""
+
+    values: dict[int, np.ndarray] = field(default_factory=dict)
+    gradients: dict[int, np.ndarray] = field(default_factory=dict)
+    bad: int | None = None
+    bad_gradient: bool = False
+
+    def lines(self, index: int) -> list[str]:
+        """What stands in the box of a fact."""
+        found = []
+        if index in self.values:
+            found.append(short(self.values[index]))
+        if index in self.gradients:
+            found.append(f"grad {short(self.gradients[index])}")
+        return found
+
+    def alarm(self, fact: Fact) -> str:
+        """Why the fact is marked in red."""
+        arrays = self.gradients if self.bad_gradient else self.values
+        array = arrays[fact.index]
+        what = "gradient" if self.bad_gradient else "value"
+        count = int(np.size(array) - np.count_nonzero(np.isfinite(array)))
+        return f"first {what} that is not finite: {fact.name}, {count:,} of {np.size(array):,} elements"
+
+
+def gather(facts: Facts, compute: bool | None = None, gradients: bool = True) -> Numbers:
+    """Collects what is known; computes all forward values where the graph is small or `compute` says so."""
+    wanted = [f.node for f in facts.facts if not f.node.is_computed and not isinstance(f.node.aval, tuple)]
+    if compute is None:
+        small = sum(int(np.prod(node.shape)) for node in wanted) <= COMPUTE_ELEMENTS
+        compute = len(facts.facts) <= COMPUTE_NODES and small
+    if compute and wanted:
+        try:
+            evaluate(wanted)
+        except ZkynetError:
+            pass  # such as a graph that is being traced: it has shapes and no values
+    numbers = Numbers()
+    room = SCAN_ELEMENTS
+    for fact in facts.facts:
+        node = fact.node
+        if node.is_computed and not isinstance(node.aval, tuple):
+            room -= int(np.prod(node.shape))
+            if room < 0:
+                break
+            _keep(numbers.values, fact, node.value)
+    if gradients:
+        for fact, gradient in zip(facts.facts, gradients_of(facts.facts), strict=True):
+            _keep(numbers.gradients, fact, gradient)
+    numbers.bad = next((i for i, array in numbers.values.items() if not _finite(array)), None)
+    if numbers.bad is None:
+        backwards = reversed(numbers.gradients.items())
+        numbers.bad = next((i for i, array in backwards if not _finite(array)), None)
+        numbers.bad_gradient = numbers.bad is not None
+    return numbers
+
+
+def gradients_of(facts: Sequence[Fact]) -> list[Any]:
+    """The gradient at each node after `back()`; None before, and where none flows."""
+    return [None if isinstance(fact.node.aval, tuple) else fact.node.gvalue for fact in facts]
+
+
+def _keep(arrays: dict[int, np.ndarray], fact: Fact, value: Any) -> None:
+    if value is None:
+        return
+    try:
+        array = np.asarray(value)
+    except (TypeError, RuntimeError):  # random keys, and arrays spread over hosts, have no NumPy form
+        return
+    # NumPy knows bfloat16 and its kin only as opaque types.
+    arrays[fact.index] = array.astype(np.float32) if array.dtype.kind == "V" else array
+
+
+def _finite(array: np.ndarray) -> bool:
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+
+
+def short(array: np.ndarray) -> str:
+    """An array in few words.
+
+    >>> short(np.array(36)), short(np.array([3.0, 4.25])), short(np.arange(10.0))
+    ('= 36', '= [3, 4.25]', '0 … 9, mean 4.5')
+    """
+    if array.size == 0:
+        return "= empty"
+    if array.size == 1:
+        return f"= {_number(array.reshape(-1)[0])}"
+    if array.ndim == 1 and array.size <= PRINTED:
+        return f"= [{', '.join(_number(item) for item in array)}]"
+    if array.dtype.kind == "b":
+        return f"{np.count_nonzero(array):,} of {array.size:,} true"
+    finite = array[np.isfinite(array)] if not _finite(array) else array
+    lost = array.size - finite.size
+    bad = f"{lost:,} of {array.size:,} not finite" if lost else ""
+    if not finite.size or array.dtype.kind == "c":
+        return bad or "complex"
+    wide = finite.astype(np.float64, copy=False)
+    low, high = _number(finite.min()), _number(finite.max())
+    span = f"all {low}" if low == high else f"{low} … {high}, mean {_number(wide.mean())}"
+    return f"{bad}; {span}" if bad else span
+
+
+def _number(item: Any) -> str:
+    if isinstance(item, (bool, np.bool_)):
+        return str(bool(item))
+    if isinstance(item, (int, np.integer)):
+        return str(int(item))
+    if isinstance(item, (complex, np.complexfloating)):
+        return f"{complex(item):.3g}"
+    return f"{float(item):.4g}"
