@@ -14,14 +14,17 @@ class Case:
     """One operator in one situation.
 
     Attributes:
-        operator: its name in the registry.
-        function: the operator applied to nodes, attributes included.
+        operator: its name in the registry (or that of the public function which calls it).
+        function: the operator applied to nodes, attributes included; returns a node or several.
         reference: the same in jax.numpy (or jax.scipy, jax.lax), written without looking at our body.
         inputs: example inputs as float64 (or integer, boolean) NumPy arrays, away from kinks and poles.
         label: what is special about this row ("broadcast", "empty axis", "domain limit", ...).
-        order: how often it is differentiated in the numerical check; 0 for no gradient at all.
+        order: how often it is differentiated; 0 for no gradient at all, 1 where the second is zero or undefined.
         wrt: which inputs are differentiated; all floating ones by default.
         tolerance: relative tolerance of the comparison with the reference, in float64.
+        numeric: whether finite differences make sense here; False at kinks, ties and domain limits.
+        nan: whether a NaN is the right answer somewhere; otherwise any NaN fails, even one the reference shares.
+        float32: whether float32 inputs give float32 outputs and gradients (as the reference says for outputs).
     """
 
     operator: str
@@ -32,6 +35,9 @@ class Case:
     order: int = 2
     wrt: tuple[int, ...] | None = None
     tolerance: float = 1e-10
+    numeric: bool = True
+    nan: bool = False
+    float32: bool = True
 
     def __str__(self) -> str:
         return f"{self.operator}-{self.label}" if self.label else self.operator

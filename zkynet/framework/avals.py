@@ -70,18 +70,22 @@ def make_aval(shape: tuple[int, ...], dtype: Any, weak_type: bool = False) -> Av
     return aval
 
 
-_SCALAR_DTYPES = {bool: np.dtype("bool"), int: np.dtype("int32"), float: np.dtype("float32"), complex: np.dtype("complex64")}
-_WIDE = {"int32": np.dtype("int64"), "float32": np.dtype("float64"), "complex64": np.dtype("complex128")}
+_NUMBERS = {bool: "bool", int: "int32", float: "float32", complex: "complex64"}
+_WIDE_NUMBERS = {bool: "bool", int: "int64", float: "float64", complex: "complex128"}
+_number_avals: dict[tuple[type, bool], Aval] = {}
 
 
 def aval_of(value: Any) -> Aval:
     """The abstract value of a JAX array, a tracer, a NumPy array or a Python number."""
-    dtype = _SCALAR_DTYPES.get(type(value))
-    if dtype is None:
+    kind = value.__class__
+    if kind not in _NUMBERS:
         return make_aval(value.shape, value.dtype, getattr(value, "weak_type", False))
-    if jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
-        dtype = _WIDE.get(dtype.name, dtype)
-    return make_aval((), dtype, weak_type=dtype.name != "bool")
+    x64: bool = jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+    aval = _number_avals.get((kind, x64))
+    if aval is None:
+        dtype = np.dtype((_WIDE_NUMBERS if x64 else _NUMBERS)[kind])
+        aval = _number_avals[kind, x64] = make_aval((), dtype, weak_type=kind is not bool)
+    return aval
 
 
 def aval_like(struct: Any) -> Aval:

@@ -56,6 +56,7 @@ def pull_back(outputs: Sequence[Node], cotangents: Sequence[Node], wanted: Seque
         if node.signature.operator is output:  # pyright: ignore[reportAttributeAccessIssue]
             _accumulate_output(total, node, cotangent)
             continue
+        _stand_at(node)
         needed = [child in reached and node.operator.differentiable(i) for i, child in enumerate(node.inputs)]  # pyright: ignore[reportOptionalMemberAccess]
         if not any(needed):
             continue
@@ -63,6 +64,13 @@ def pull_back(outputs: Sequence[Node], cotangents: Sequence[Node], wanted: Seque
             if part is not None:
                 _accumulate(total, child, part)
     return [total.get(node) for node in wanted]
+
+
+def _stand_at(node: Node) -> None:
+    """What a rule makes belongs to the module and line of the node it differentiates."""
+    session = current_session.get()
+    if session is not None and session.traced:
+        session.scope, session.origin = node.scope, node.origin
 
 
 def _carries(node: Node, reached: set[Node]) -> bool:
@@ -326,6 +334,7 @@ def push_forward(outputs: Sequence[Node], wrt: Sequence[Node], tangents: Sequenc
             if part is not None:
                 known[node] = part
             continue
+        _stand_at(node)
         tangent = _tangent(node, known)
         if tangent is not None:
             known[node] = tangent
@@ -370,9 +379,11 @@ def derive(structure: Structure, key: tuple, build: Callable[[list[Node], list[N
             leaves = placeholders(structure.in_avals)
             nodes = structure.replay(leaves, origins)
             outputs, arguments = build(nodes, list(leaves))
-            linear = linearize(outputs, arguments=arguments, literals=True)
-            _refuse_constants(linear.leaves[len(arguments):])
-            found = structure.derived[key] = structure_of(linear.key)
+            new_key, inputs, slots = linearize(outputs, arguments=arguments, literals=True)
+            _refuse_constants(inputs[len(arguments):])
+            found = structure.derived[key] = structure_of(new_key)
+            found.remember(slots)
+            found.names = found.names or structure.names
         finally:
             current_session.reset(token)
     return found

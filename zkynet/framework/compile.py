@@ -8,6 +8,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ from .templates import State
 CACHE_LIMIT = 1024  # structures kept; the least recently used half goes when there are more
 
 _structures: dict[Key, Structure] = {}
+# While set (debug.nan_checks), structures run through it operator by operator instead of compiled.
+watcher: ContextVar[Callable[[Structure, Sequence[Any]], list[jax.Array]] | None] = ContextVar("watcher", default=None)
 _lock = threading.RLock()
 _clock = itertools.count(1)
 
@@ -31,7 +34,7 @@ _clock = itertools.count(1)
 class CompileStats:
     """Counts since the start of the process (or `reset_compile_stats`).
 
-    `compilations`: programs handed to XLA; `hits`: runs that found their program; `structures`: cached now.
+    `compilations`: programs handed to XLA; `hits`: graphs whose structure was known; `structures`: cached now.
     """
 
     compilations: int = 0
@@ -102,20 +105,27 @@ def structure_of(key: Key) -> Structure:
                 for structure in oldest:
                     del _structures[structure.key]
             found = _structures.setdefault(key, Structure(key))
+    else:
+        _stats.hits += 1
     found.used = next(_clock)
     return found
 
 
 def run(structure: Structure, arrays: Sequence[Any], what: Callable[[], str] | None = None) -> list[jax.Array]:
     """Run a structure as one compiled program."""
+    if watcher.get() is not None:
+        return watcher.get()(structure, arrays)  # pyright: ignore[reportOptionalCall]
+    return (structure.program or program_of(structure, what))(*arrays)
+
+
+def program_of(structure: Structure, what: Callable[[], str] | None = None) -> Callable[..., list[jax.Array]]:
+    """The compiled program of a structure; making it is what `compile_stats` counts."""
     program = structure.program
     if program is None:
         program = structure.program = jax.jit(structure.evaluate)
         _stats.compilations += 1
         _record(structure, what() if what is not None else "a graph")
-    else:
-        _stats.hits += 1
-    return program(*arrays)
+    return program
 
 
 def evaluate(nodes: list[Node]) -> None:
@@ -124,11 +134,13 @@ def evaluate(nodes: list[Node]) -> None:
     if not wanted:
         return
     states = due_states(wanted)
-    linear = linearize([*wanted, *(state._pending for state in states)])
-    structure = structure_of(linear.key)
+    key, leaves, slots = linearize([*wanted, *(state._pending for state in states)])
+    structure = structure_of(key)
+    if watcher.get() is not None:
+        structure.remember(slots)
     if structure.names is None:
-        structure.names = [leaf_name(leaf) for leaf in linear.leaves]
-    values = run(structure, known_values(linear.leaves), lambda: describe(wanted[0]))
+        structure.names = [leaf_name(leaf) for leaf in leaves]
+    values = run(structure, known_values(leaves), lambda: describe(wanted[0]))
     for node, value in zip(wanted, values):  # noqa: B905 - the values of the states follow
         node._value = value
     for state, value in zip(states, values[len(wanted):], strict=True):

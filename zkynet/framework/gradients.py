@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .backward import vjp_structure
-from .compile import describe, due_states, known_values, leaf_name, run, structure_of
+from .compile import due_states, known_values, leaf_name, run, structure_of
 from .errors import GraphError, ShapeError
 from .nodes import Engine, Node, OperatorNode
 from .operator import zeros_aval
@@ -28,43 +28,56 @@ class Gradients:
 
     def __init__(self, root: Node, cotangent: Any):
         self.states = due_states([root])
-        linear = linearize([root, *(state._pending for state in self.states)], through=True)
-        self.structure = structure_of(linear.key)
-        if self.structure.names is None:
-            self.structure.names = [leaf_name(leaf) for leaf in linear.leaves]
-        self.origins = None if self.structure.derived else {slot: node for node, slot in linear.slots.items()}
-        self.arrays = known_values(linear.leaves)
-        self.slots = {node.serial: slot for node, slot in linear.slots.items()}
-        self.root_aval = root.aval
-        self.what = describe(root)
+        key, leaves, slots = linearize([root, *(state._pending for state in self.states)], through=True)
+        self.structure = structure = structure_of(key)
+        if structure.names is None:
+            structure.names = [leaf_name(leaf) for leaf in leaves]
+        # Where nodes were made, for the messages of wrong rules; those run only for a new structure.
+        self.origins = None if structure.derived else {slot: node for node, slot in slots.items()}
+        self.arrays = known_values(leaves)
+        self.slots = {node.serial: slot for node, slot in slots.items()}
         self.computed: dict[int, jax.Array] = {}
-        self.templates: dict[Template, list[int]] = {}
-        for leaf in linear.leaves:
-            if leaf.template is not None:
-                self.templates.setdefault(leaf.template, []).append(linear.slots[leaf])
+        self.root_aval = root.aval
+        self.place = root.scope, root.name
         self.jacobian = cotangent is None and root.aval.shape != ()
-        self.cotangent = self._checked_cotangent(root, cotangent)
-        self.wanted = self._wanted(linear.slots)
+        self.cotangent = None if cotangent is None else self._checked_cotangent(root, cotangent)
+        # The root's value comes out of the same program; it is dropped then, as this must not keep nodes alive.
+        self.root = root if root._value is None else None
+        self._take_templates(leaves, slots)
         if self.jacobian:
             self._check_memory(self.wanted)
-        self.observers: list[tuple[int, Any]] = []
-        for call in {node.call for node in linear.slots}:
-            call.backward = self
-            for serial, functions in (call.observers or {}).items():
-                if serial in self.slots:
-                    self.observers += [(self.slots[serial], function) for function in functions]
-        self.wanted += tuple({slot for slot, _ in self.observers} - set(self.wanted))
-        # Only to set the root's value from the same program; weak, so that no cycle keeps arrays alive.
-        self.root = root if not root.is_computed else None
+        self._take_calls(slots)
 
-    def _wanted(self, slots: dict[Node, int]) -> tuple[int, ...]:
-        """What is computed at once: leaves that stand for inputs and trained parameters."""
-        return tuple(sorted({slot for template, found in self.templates.items() for slot in found
-                             if not (isinstance(template, Parameter) and not template.trainable)}))
+    def _take_templates(self, leaves: list[Node], slots: dict[Node, int]) -> None:
+        """What is computed at once: gradients of leaves that stand for inputs and trained parameters."""
+        templates: dict[Template, list[int]] = {}
+        wanted: list[int] = []
+        for leaf in leaves:
+            template = leaf.template
+            if template is not None:
+                slot = slots[leaf]
+                templates.setdefault(template, []).append(slot)
+                if template.__class__ is not Parameter or template.trainable:  # pyright: ignore[reportAttributeAccessIssue]
+                    wanted.append(slot)
+        self.templates = templates
+        self.wanted = tuple(wanted)
+
+    def _take_calls(self, slots: dict[Node, int]) -> None:
+        """Become the gradients that nodes of these calls read, and collect who observes them."""
+        self.observers: list[tuple[int, Any]] = []
+        last = None
+        for node in slots:
+            call = node.call
+            if call is not last and call.backward is not self:
+                last = call
+                call.backward = self
+                for serial, functions in (call.observers or {}).items():
+                    if serial in self.slots:
+                        self.observers += [(self.slots[serial], function) for function in functions]
+        if self.observers:
+            self.wanted += tuple({slot for slot, _ in self.observers} - set(self.wanted))
 
     def _checked_cotangent(self, root: Node, cotangent: Any) -> Any:
-        if cotangent is None:
-            return None
         array = cotangent.value if isinstance(cotangent, Node) else jnp.asarray(cotangent)
         aval = zeros_aval(root.aval)
         if array.shape != aval.shape:
@@ -81,17 +94,17 @@ class Gradients:
                 f"{sum(sizes.values()) / 2**30:.1f} GiB. Reduce the root to a scalar (a loss), or pass a cotangent: "
                 "back(cotangent) gives the vector-Jacobian product.")
 
-    def compute(self, wanted: tuple[int, ...]) -> None:
-        """One program: the root's value, state updates and the gradients of the wanted slots."""
+    def program(self, wanted: tuple[int, ...]) -> Structure:
+        """The root's value, state updates and the gradients of the wanted slots."""
         if self.jacobian:
             self._check_memory(wanted)
-            program = jacobian_structure(self.structure, wanted, self.origins)
-            arguments = self.arrays
-        else:
-            seeded = self.cotangent is None
-            program = vjp_structure(self.structure, wanted, (0,), seeded, self.origins)
-            arguments = self.arrays if seeded else [*self.arrays, self.cotangent]
-        outputs = run(program, arguments, lambda: f"{self.what}, backward")
+            return jacobian_structure(self.structure, wanted, self.origins)
+        return vjp_structure(self.structure, wanted, (0,), self.cotangent is None, self.origins)
+
+    def compute(self, wanted: tuple[int, ...]) -> None:
+        """Run that program and keep what it gives."""
+        arguments = self.arrays if self.cotangent is None else [*self.arrays, self.cotangent]
+        outputs = run(self.program(wanted), arguments, self._describe)
         count = len(self.structure.outputs)
         if self.root is not None:
             self.root._value = outputs[0]
@@ -102,6 +115,10 @@ class Gradients:
         self.states = []
         for slot, gradient in zip(wanted, outputs[count:], strict=True):
             self.computed[slot] = gradient
+
+    def _describe(self) -> str:
+        scope, name = self.place
+        return f"{scope.path if scope is not None else name}, backward"
 
     def at(self, slot: int) -> jax.Array:
         """The gradient at a slot; everything that is wanted anyway is computed together with it."""

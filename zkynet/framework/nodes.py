@@ -18,6 +18,7 @@ import numpy as np
 from .avals import Aval
 from .errors import GraphError, InputError
 from .session import Call, Origin, Scope, describe_origin
+from .symbols import SYMBOLS, Symbols
 
 if TYPE_CHECKING:
     from .operator import Operator, Signature
@@ -30,49 +31,18 @@ class Engine:
     evaluate: Callable[[list[Node]], None]
     back: Callable[..., None]
     local_derivative: Callable[[Node, Node], jax.Array]
-    symbols: dict[str, Callable[..., Any]] = {}
+    symbols = SYMBOLS
 
 
-_symbols = Engine.symbols
 _serials = itertools.count()
+# Leaves keep numbers and NumPy arrays as they came; reading one makes it a JAX array.
+_LAZY_KINDS = (int, float, bool, complex, np.ndarray)
 
 
-class Expression:
-    """Python's operators, for nodes and for results of Modules. `==` stays identity: use `op.equal`."""
+class Expression(Symbols):
+    """What a node and the result of a Module have in common."""
 
     __slots__ = ()
-    __array_ufunc__ = None  # so that `ndarray + node` reaches __radd__
-
-    # fmt: off
-    def __add__(self, other: Any) -> Node: return _symbols["add"](self, other)
-    def __radd__(self, other: Any) -> Node: return _symbols["add"](other, self)
-    def __sub__(self, other: Any) -> Node: return _symbols["subtract"](self, other)
-    def __rsub__(self, other: Any) -> Node: return _symbols["subtract"](other, self)
-    def __mul__(self, other: Any) -> Node: return _symbols["mult"](self, other)
-    def __rmul__(self, other: Any) -> Node: return _symbols["mult"](other, self)
-    def __truediv__(self, other: Any) -> Node: return _symbols["divide"](self, other)
-    def __rtruediv__(self, other: Any) -> Node: return _symbols["divide"](other, self)
-    def __floordiv__(self, other: Any) -> Node: return _symbols["floor_divide"](self, other)
-    def __rfloordiv__(self, other: Any) -> Node: return _symbols["floor_divide"](other, self)
-    def __mod__(self, other: Any) -> Node: return _symbols["remainder"](self, other)
-    def __rmod__(self, other: Any) -> Node: return _symbols["remainder"](other, self)
-    def __pow__(self, other: Any) -> Node: return _symbols["power"](self, other)
-    def __rpow__(self, other: Any) -> Node: return _symbols["power"](other, self)
-    def __matmul__(self, other: Any) -> Node: return _symbols["matmul"](self, other)
-    def __rmatmul__(self, other: Any) -> Node: return _symbols["matmul"](other, self)
-    def __and__(self, other: Any) -> Node: return _symbols["logical_and"](self, other)
-    def __or__(self, other: Any) -> Node: return _symbols["logical_or"](self, other)
-    def __xor__(self, other: Any) -> Node: return _symbols["logical_xor"](self, other)
-    def __invert__(self) -> Node: return _symbols["logical_not"](self)
-    def __lt__(self, other: Any) -> Node: return _symbols["less"](self, other)
-    def __le__(self, other: Any) -> Node: return _symbols["less_equal"](self, other)
-    def __gt__(self, other: Any) -> Node: return _symbols["greater"](self, other)
-    def __ge__(self, other: Any) -> Node: return _symbols["greater_equal"](self, other)
-    def __neg__(self) -> Node: return _symbols["negative"](self)
-    def __pos__(self) -> Node: return _symbols["identity"](self)
-    def __abs__(self) -> Node: return _symbols["abs"](self)
-    def __getitem__(self, index: Any) -> Node: return _symbols["getitem"](self, index)
-    # fmt: on
 
     @property
     def root(self) -> Any:
@@ -93,10 +63,6 @@ class Expression:
     @property
     def dtype(self) -> np.dtype:
         return self.root.aval.dtype
-
-    @property
-    def T(self) -> Node:
-        return _symbols["transpose"](self)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -146,7 +112,7 @@ class Node(Expression):
         if value is None:
             Engine.evaluate([self])
             value = self._value
-        if not isinstance(value, jax.Array):
+        if value.__class__ in _LAZY_KINDS:
             value = self._value = jnp.asarray(value)
         return value
 

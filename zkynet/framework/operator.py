@@ -353,10 +353,17 @@ def apply(op: Operator, args: Sequence[Any], attrs: tuple) -> Any:
         host = _apply_on_host(op, nodes, attrs, session)
         if host is not None:
             return host
-    signature = op._signatures.get((attrs, *[n.aval for n in nodes])) or op.signature(
-        attrs, tuple([n.aval for n in nodes]))
+    # One or two inputs are the common case and worth a faster key.
+    count = len(nodes)
+    if count == 2:
+        key = attrs, nodes[0].aval, nodes[1].aval
+    elif count == 1:
+        key = attrs, nodes[0].aval
+    else:
+        key = attrs, *[n.aval for n in nodes]
+    signature = op._signatures.get(key) or op.signature(attrs, key[1:])
     if session is not None:
-        node = OperatorNode(signature, nodes, session.call, session.scope, user_frame())
+        node = OperatorNode(signature, nodes, session.call, session.scope, session.origin or user_frame())
     else:
         node = OperatorNode(signature, nodes, nodes[0].call if nodes else Call(), None, user_frame())
         for call in {n.call for n in nodes}:

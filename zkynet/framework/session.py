@@ -80,7 +80,7 @@ class Scope:
 class Session:
     """What one outermost call (or one traced function) accumulates while it runs."""
 
-    __slots__ = ("call", "scope", "leaves", "outer", "states", "traced")
+    __slots__ = ("call", "scope", "leaves", "outer", "states", "traced", "origin")
 
     def __init__(self, outer: Session | None = None, traced: bool = False):
         self.call = Call()
@@ -90,15 +90,16 @@ class Session:
         self.outer = outer
         self.states: list[State] = []
         self.traced = traced
+        # Set while a gradient rule runs: what it makes belongs to the line of the forward node.
+        self.origin: Origin | None = None
 
+
+Origin = tuple[CodeType, int]
 
 current_session: ContextVar[Session | None] = ContextVar("zkynet_session", default=None)
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _internal: dict[str, bool] = {}
-
-Origin = tuple[CodeType, int]
-
 
 def user_frame() -> Origin | None:
     """Where the user's code called in: (code, instruction). Cheap; `describe_origin` makes it readable."""

@@ -9,6 +9,7 @@ and compilation, is done once per structure.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ import jax
 from .avals import Aval
 from .nodes import LeafNode, Node, OperatorNode
 from .operator import Signature, operator, output, placeholder
-from .session import Call, current_session
+from .session import Call, Origin, current_session
 
 Key = tuple[Any, ...]
 
@@ -24,7 +25,7 @@ Key = tuple[Any, ...]
 class Structure:
     """A pure function of arrays, given as operators and topology. Interned: compare with `is`."""
 
-    __slots__ = ("key", "instructions", "inputs", "outputs", "derived", "program", "names", "used", "__weakref__")
+    __slots__ = ("key", "instructions", "inputs", "outputs", "derived", "program", "names", "places", "used", "__weakref__")
 
     def __init__(self, key: Key):
         self.key = key
@@ -33,6 +34,7 @@ class Structure:
         self.derived: dict[Any, Any] = {}
         self.program: Callable[..., list[jax.Array]] | None = None
         self.names: list[str] | None = None
+        self.places: dict[int, tuple[str | None, Origin | None]] = {}
         self.used = 0
         position = 0
         while key[position] is not None:
@@ -58,6 +60,11 @@ class Structure:
     @property
     def out_avals(self) -> list[Aval]:
         return [self.aval(slot) for slot in self.outputs]
+
+    def remember(self, slots: dict[Node, int]) -> None:
+        """Note where the nodes were made (module path, line), for messages; of the last graph of this structure."""
+        self.places = {slot: (node.scope.path if node.scope is not None else None, node.origin)
+                       for node, slot in slots.items() if node.inputs}
 
     def evaluate(self, *arrays: Any) -> list[Any]:
         """Run on arrays or tracers, operator by operator; this is what gets compiled."""
@@ -118,20 +125,18 @@ def literal_signature(aval: Aval, value: Any) -> Signature:
     return found
 
 
-class Linear:
-    """The nodes that some roots need, in order, with the key of their structure."""
+# The key, the nodes that are the structure's inputs, and the slot of every node.
+Linear = tuple[Key, list[Node], dict[Node, int]]
 
-    __slots__ = ("key", "leaves", "slots")
-
-    def __init__(self, key: Key, leaves: list[Node], slots: dict[Node, int]):
-        self.key = key
-        self.leaves = leaves
-        self.slots = slots
+_by_serial = attrgetter("serial")
+_NUMBERS = (int, float, bool, complex)
 
 
 def linearize(roots: Sequence[Node], arguments: Sequence[Node] = (), through: bool = False,
               literals: bool = False, foreign: Call | None = None) -> Linear:
-    """Walk from the roots down to what is known, and write the structure's key on the way.
+    """Find what the roots need, down to what is known, and write the structure's key.
+
+    Nodes stand in the order in which they were made, which is always inputs before users.
 
     Args:
         roots: the outputs.
@@ -142,58 +147,68 @@ def linearize(roots: Sequence[Node], arguments: Sequence[Node] = (), through: bo
     """
     slots: dict[Node, int] = {}
     key: list[Any] = []
-    leaves: list[Node] = []
-    held: dict[tuple, int] = {}
+    leaves = list(arguments)
     for argument in arguments:
         slots[argument] = len(slots)
         key.append(argument.aval)
-        leaves.append(argument)
-    count = len(slots)
-    stack = list(reversed(roots))
-    push = stack.append
-    while stack:
-        node = stack[-1]
-        if node in slots:
-            stack.pop()
-            continue
+    ends: list[Node] = []
+    inner: list[Node] = []
+    found: list[Node] = []
+    seen: set[Node] = set()
+    for root in roots:
+        if root not in slots and root not in seen:
+            seen.add(root)
+            found.append(root)
+    for node in found:  # grows while it runs
         if node.__class__ is OperatorNode and (node._value is None or through) and (
                 foreign is None or node.call is foreign):
-            inputs = node.inputs
-            ready = True
-            for child in reversed(inputs):
-                if child not in slots:
-                    push(child)
-                    ready = False
-            if not ready:
-                continue
-            key.append(node.signature)  # pyright: ignore[reportAttributeAccessIssue]
-            for child in inputs:
-                key.append(slots[child])
-        elif node.template is not None and (node.template, id(node._value)) in held:
-            slots[node] = held[node.template, id(node._value)]
-            stack.pop()
-            continue
+            inner.append(node)
+            for child in node.inputs:
+                if child not in seen and child not in slots:
+                    seen.add(child)
+                    found.append(child)
         else:
-            _leaf(node, key, leaves, literals)
-            if node.template is not None:
-                held[node.template, id(node._value)] = count
+            ends.append(node)
+    if len(ends) > 1:
+        ends.sort(key=_by_serial)
+    if len(inner) > 1:
+        inner.sort(key=_by_serial)
+    _number_ends(ends, slots, key, leaves, literals)
+    count = len(key)
+    for node in inner:
         slots[node] = count
         count += 1
-        stack.pop()
+        key.append(node.signature)  # pyright: ignore[reportAttributeAccessIssue]
+        for child in node.inputs:
+            key.append(slots[child])
     key.append(None)
-    key.extend([slots[root] for root in roots])
-    return Linear(tuple(key), leaves, slots)
+    for root in roots:
+        key.append(slots[root])
+    return tuple(key), leaves, slots
 
 
-_NUMBERS = (int, float, bool, complex)
-
-
-def _leaf(node: Node, key: list[Any], leaves: list[Node], literals: bool) -> None:
-    if literals and node._value.__class__ in _NUMBERS:
-        key.append(literal_signature(node.aval, node._value))
-        return
-    key.append(node.aval)
-    leaves.append(node)
+def _number_ends(ends: list[Node], slots: dict[Node, int], key: list[Any], leaves: list[Node], literals: bool) -> None:
+    """Give slots to what is known: one for each leaf, but one for all leaves of a parameter of the same value."""
+    held: dict[Any, int] = {}
+    count = len(key)
+    for node in ends:
+        template = node.template
+        if template is not None:
+            place = template, id(node._value)
+            same = held.get(place)
+            if same is not None:
+                slots[node] = same
+                continue
+            held[place] = count
+        elif literals and node._value.__class__ in _NUMBERS:
+            slots[node] = count
+            count += 1
+            key.append(literal_signature(node.aval, node._value))
+            continue
+        slots[node] = count
+        count += 1
+        key.append(node.aval)
+        leaves.append(node)
 
 
 def placeholders(avals: Sequence[Aval]) -> list[LeafNode]:

@@ -15,6 +15,7 @@ import numpy as np
 from .avals import Aval, aval_of
 from .errors import GraphError, InputError, ShapeError
 from .session import current_session
+from .symbols import Symbols
 
 
 def as_array(value: Any, name: str) -> jax.Array:
@@ -69,7 +70,7 @@ class Variable(Template):
         self.differentiable = differentiable
 
 
-class _Held(Template):
+class _Held(Template, Symbols):
     """A template that holds an array between calls."""
 
     __slots__ = ("_value", "aval")

@@ -52,12 +52,12 @@ class _Run:
         finally:
             current_session.reset(token)
         self.states = [] if outer is not None else due_states(self.outputs)
-        linear = linearize([*self.outputs, *(s._pending for s in self.states)], arguments=self.targets, through=True)
-        self.leaves = linear.leaves
-        self.structure = structure_of(linear.key)
+        roots = [*self.outputs, *(state._pending for state in self.states)]
+        key, self.leaves, slots = linearize(roots, arguments=self.targets, through=True)
+        self.structure = structure_of(key)
         if self.structure.names is None:
-            self.structure.names = [leaf_name(leaf) for leaf in linear.leaves]
-        self.slots = tuple([linear.slots[target] for target in self.targets])
+            self.structure.names = [leaf_name(leaf) for leaf in self.leaves]
+        self.slots = tuple([slots[target] for target in self.targets])
         self.of = tuple(range(len(self.outputs)))
         self.what = f"{name} of {_name(function)}"
 
@@ -373,11 +373,9 @@ def local_derivative(node: Any, index: int) -> Node:
     operator, child = node.operator, node.inputs[index]
     if operator._gradfn is not None:
         return LocalDerivative.node(node, index)
-    linear = linearize([node], arguments=list(dict.fromkeys(node.inputs)))
     # An input that is given twice counts only at this position.
     arguments = [identity(n) for n in node.inputs]
-    structure = structure_of(linearize([operator_again(node, arguments)], arguments=arguments).key)
-    del linear
+    structure = structure_of(linearize([operator_again(node, arguments)], arguments=arguments)[0])
     slot = structure.inputs[index]
     if getattr(operator, "elementwise", False) and child.shape == node.shape:
         program = vjp_structure(structure, (slot,))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zkynet.framework import cg
-from zkynet.visual.facts import PAGE, Fact, Facts, read, shape_text
+from zkynet.visual.facts import PAGE, Fact, Facts, attributes, read, shape_text
 from zkynet.visual.grouping import LIMIT, Fold, Plan, choose, histogram, levels
 from zkynet.visual.picture import Box, Cluster, Edge, Kind, Picture
 from zkynet.visual.style import clipped
@@ -112,9 +112,10 @@ class _Collector:
 
     def _box(self, owner: Owner, members: list[int]) -> Box:
         what, index = owner
-        alarm = self.numbers.alarm(self.facts.facts[self.numbers.bad]) if self._holds_bad(members) else ""
+        bad = self.numbers.bad
+        alarm = self.numbers.alarm(self.facts.facts[bad]) if bad is not None and bad in members else ""
         if what == "fact":
-            return self._fact_box(self.facts.facts[index], len(members), alarm)
+            return self._fact_box(self.facts.facts[index], members, alarm)
         if what == "group":
             return self._group_box(index, members, alarm)
         facts = [self.facts.facts[member] for member in members]
@@ -127,33 +128,44 @@ class _Collector:
         title = f"… {len(facts):,} {words}"
         return Box(f"m{index}", kind, title, lines, self._frame(group, None), detail, alarm)
 
-    def _holds_bad(self, members: list[int]) -> bool:
-        return self.numbers.bad is not None and self.numbers.bad in members
-
     def _outermost(self, groups: list[int]) -> int:
         return min(groups, key=lambda group: self.facts.groups[group].depth)
 
-    def _fact_box(self, fact: Fact, times: int, alarm: str) -> Box:
-        lines = [_kind_line(fact)] if fact.is_leaf else [_attributes(fact.node, 34)]
-        numbers = self.numbers.lines(fact.index) if times == 1 else []
-        title = clipped(fact.name, 40)
-        value = self.numbers.values.get(fact.index)
-        if (
-            fact.node.template is None
-            and fact.is_leaf
-            and times == 1
-            and value is not None
-            and value.size == 1
-        ):
-            title, numbers = numbers[0].removeprefix("= "), numbers[1:]
+    def _fact_box(self, fact: Fact, members: list[int], alarm: str) -> Box:
+        numbers = self._numbers(members)
+        title, words = (
+            clipped(fact.name, 40),
+            _kind_line(fact) if fact.is_leaf else _attributes(fact.node, 34),
+        )
+        if fact.is_leaf and fact.node.template is None:
+            # A number in a formula has no name: its value is its name.
+            title, words = (numbers.pop(0), words) if numbers and numbers[0][0] == "=" else (title, "")
         if self.direction == "backward":
             numbers = [line for line in numbers if line.startswith("grad")]
         kind: Kind = "gradient" if self.direction == "backward" and not fact.is_leaf else fact.kind
         detail = [self._path(fact), f"{fact.kind}: {shape_text(fact.node)}", _attributes(fact.node, 500)]
         detail += [*self.numbers.lines(fact.index), _place(fact.node)]
         frame = self._frame(fact.group, self.plan.frame_of_fact.get(fact.index))
-        return Box(f"n{fact.index}", kind, title, tuple(filter(None, lines + numbers)), frame,
-                   "\n".join(filter(None, detail)), alarm)  # fmt: skip
+        lines = tuple(text for text in (words, *numbers) if text)
+        return Box(
+            f"n{fact.index}",
+            kind,
+            title.removeprefix("= "),
+            lines,
+            frame,
+            "\n".join(filter(None, detail)),
+            alarm,
+        )
+
+    def _numbers(self, members: list[int]) -> list[str]:
+        """The lines of a fact; where it stands for several, only what is the same in all."""
+        first = self.numbers.lines(members[0])
+        for member in members[1:]:
+            if not first:
+                break
+            other = self.numbers.lines(member)
+            first = [line for line in first if line in other]
+        return first
 
     def _path(self, fact: Fact) -> str:
         names = [str(self.facts.groups[g].scope.name) for g in self.facts.lineage(fact.group)[1:]]
@@ -162,9 +174,10 @@ class _Collector:
     def _group_box(self, index: int, members: list[int], alarm: str) -> Box:
         group = self.facts.groups[index]
         fold = self.folds.get(index)
-        facts = [self.facts.facts[member] for member in members]
+        # Of blocks that repeat, one is counted.
+        facts = [self.facts.facts[member] for member in members if member not in self.plan.alias]
         count = sum(not fact.is_leaf for fact in facts)
-        operators = f"{count:,} operator{'s' if count != 1 else ''}"
+        operators = f"{count:,} operator{'s' if count != 1 else ''}{' each' if fold else ''}"
         title = _fold_name(fold, self.facts) if fold else clipped(group.title, 44)
         lines = tuple(text for text in (operators, _size_of_parameters(facts)) if text)
         frame = self._frame(group.parent, self.plan.frame_of_group.get(index))
@@ -276,14 +289,14 @@ def _size_of_parameters(facts: list[Fact]) -> str:
 def _attributes(node: Any, most: int) -> str:
     """'axis=1, keepdims=True': the static attributes of an operator that say something."""
     parts = []
-    for name, value in node.attrs.items():
+    for name, value in attributes(node).items():
         if value is not None and value is not False and not callable(value) and name != "host":
             parts.append(f"{name}={getattr(value, 'name', value)}")
     return clipped(", ".join(parts), most)
 
 
 def _place(node: Any) -> str:
-    """'file.py:12', relative to where we are: a picture that is passed on should not tell of one's folders."""
+    """'file.py:12', relative to where we are: a picture passed on should not tell of one's folders."""
     where = node.where
     if not where:
         return ""

@@ -62,7 +62,7 @@ def source(picture: Picture) -> str:
         graph.attr("graph", label=f"<{lines}>")
     _fill(graph, picture, None, picture.children())
     for edge in picture.edges:
-        graph.edge(edge.source, edge.target, **_edge(edge))
+        graph.edge(*_ends(edge), **_edge(edge))
     return graph.source
 
 
@@ -123,8 +123,13 @@ def _edge(edge: Edge) -> dict[str, str]:
     if edge.gradient:
         found |= {"color": style.GRADIENT[0], "fontcolor": style.GRADIENT[0], "style": "dashed"}
     if edge.against:
-        found["constraint"] = "false"
+        found["dir"] = "back"
     return found
+
+
+def _ends(edge: Edge) -> tuple[str, str]:
+    """Upper and lower end: an edge against the others is one with its arrow head at the start."""
+    return (edge.target, edge.source) if edge.against else (edge.source, edge.target)
 
 
 def _quoted(text: str) -> str:
@@ -181,13 +186,13 @@ def dot_layout(picture: Picture) -> Drawing:
             width, height = 72 * float(item["width"]), 72 * float(item["height"])
             middle = at(item["pos"])
             drawing.boxes[item["name"]] = Rect(middle.x - width / 2, middle.y - height / 2, width, height)
-    routes: dict[tuple[str, str], list[Route]] = {}
+    routes: dict[tuple[str, str, bool], list[Route]] = {}
     for item in found.get("edges", ()):
-        ends = by_number[item["tail"]], by_number[item["head"]]
+        ends = by_number[item["tail"]], by_number[item["head"]], item.get("dir") == "back"
         label = at(item["lp"]) if "lp" in item else None
         routes.setdefault(ends, []).append(Route("".join(_spline(item.get("pos", ""), at)), label))
     for edge in picture.edges:  # in order: dot keeps the order of edges between the same two boxes
-        waiting = routes.get((edge.source, edge.target))
+        waiting = routes.get((*_ends(edge), edge.against))
         drawing.routes.append(waiting.pop(0) if waiting else Route(""))
     return drawing
 
@@ -195,7 +200,9 @@ def dot_layout(picture: Picture) -> Drawing:
 def _spline(text: str, at: Any) -> Iterator[str]:
     """An SVG path from dot's list of control points: 'e,x,y x,y x,y x,y ...'."""
     points = [at(part) for part in text.split() if not part.startswith(("e,", "s,"))]
-    tips = [at(part[2:]) for part in text.split() if part.startswith("e,")]
+    tips = [at(part[2:]) for part in text.split() if part.startswith(("e,", "s,"))]
+    if " s," in f" {text}":  # the arrow head is at the start
+        points.reverse()
     for step, point in enumerate(points):
         yield ("M" if step == 0 else "C" if step == 1 else " ") + f"{number(point.x)} {number(point.y)}"
     for tip in tips:

@@ -167,7 +167,7 @@ def _facts_of(nodes: list[Any]) -> tuple[list[Fact], dict[Any, int]]:
             continue
         if not node.isleaf() and node.name == "output" and node.children[0] in place:
             place[node] = place[node.children[0]]
-            part[node] = int(node.attrs.get("index", 0))
+            part[node] = int(attributes(node).get("index", 0))
             continue
         kind, name = _kind_and_name(node)
         fact = Fact(len(facts), kind, name, node, token=_token(kind, name, node))
@@ -188,7 +188,7 @@ def _silent(nodes: Iterable[Any]) -> set[Any]:
 
 def _kind_and_name(node: Any) -> tuple[Kind, str]:
     if not node.isleaf() or node.operator is not None:
-        host = node.attrs.get("host") if node.name == "host_result" else None
+        host = attributes(node).get("host") if node.name == "host_result" else None
         return "operator", str(host[0].name if host else node.name)
     template = node.template
     if template is None:
@@ -208,6 +208,11 @@ def shape_text(node: Any) -> str:
     return f"{np_name(node.dtype)}[{','.join(map(str, node.shape))}]"
 
 
+def attributes(node: Any) -> dict[str, Any]:
+    """The static attributes of an operator node, by name."""
+    return {} if node.operator is None else dict(node.signature.kwargs)
+
+
 def np_name(dtype: Any) -> str:
     """The usual name of a dtype."""
     return str(getattr(dtype, "name", dtype))
@@ -217,7 +222,7 @@ def _token(kind: Kind, name: str, node: Any) -> Hashable:
     """Nodes with equal tokens differ only in their values and inputs (and in which part of it they pick)."""
     if kind != "operator":
         return (kind, name if kind != "constant" else "", shape_text(node))
-    attrs = () if name in ("getitem", "slice", "take") else tuple(sorted(map(str, node.attrs.items())))
+    attrs = () if name in ("getitem", "slice", "take") else tuple(map(str, attributes(node).items()))
     return (kind, name, attrs, shape_text(node))
 
 

@@ -14,6 +14,7 @@ from zkynet.visual.facts import Facts, shape_text
 
 LEAST = 3  # two equal calls side by side are easier to read than one drawn for two
 LONGEST = 12  # units in one repetition
+MANY, MUCH = 20, 0.2  # a run of plain operators has this many, and is this much of its frame
 
 
 @dataclass(slots=True)
@@ -104,6 +105,9 @@ class Repeats:
                 if not operators and all(unit >= 0 for unit in units[first : first + period]):
                     continue
                 run = self._grow(units, first, period, same[period][first] // period + 1)
+                plain = all(unit >= 0 for unit in run.units[0])
+                if plain and _size(run) < max(MANY, MUCH * len(units)):
+                    continue
                 if run.count >= LEAST and (best is None or _size(run) > _size(best)):
                     best = run
             if best is None:

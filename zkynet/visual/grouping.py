@@ -241,10 +241,9 @@ def _merge_leaves(made: Plan) -> None:
 
 
 def histogram(facts: Iterable[Fact], most: int = 3) -> str:
-    """What is in a box, in words: '2,490 add, 2,490 sin, 3 more kinds'."""
+    """What is in a box, in words: '2,490 add, 2,490 sin, …'."""
     counts = Counter(fact.name for fact in facts if not fact.is_leaf)
     if not counts:
         return ""
     parts = [f"{count:,} {name}" for name, count in counts.most_common(most)]
-    more = len(counts) - most
-    return ", ".join([*parts, *([f"{more} more kinds"] if more > 0 else [])])
+    return ", ".join([*parts, *(["…"] if len(counts) > most else [])])

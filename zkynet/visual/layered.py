@@ -16,7 +16,8 @@ from zkynet.visual.geometry import Point, Rect
 
 TOP, BOTTOM = -1, -2  # ends of a link that comes from above the whole, or leaves it below
 LANE = 8.0
-BOX_GAP, LANE_GAP, LAYER_GAP = 20.0, 9.0, 26.0
+BOX_GAP, LANE_GAP, LAYER_GAP, LABEL_GAP = 20.0, 9.0, 26.0, 11.0
+TALLEST_LABEL = 18.0
 SWEEPS = 8
 MOST_LANES = 20_000  # beyond this, long links are drawn straight: the time stays linear
 
@@ -25,7 +26,8 @@ MOST_LANES = 20_000  # beyond this, long links are drawn straight: the time stay
 class Link:
     """An arrow between units (or TOP, BOTTOM); a shift says how far from a unit's middle it is fastened.
 
-    Where there is no shift, the place along the unit's side is chosen here.
+    Where there is no shift, the place along the unit's side is chosen here. Among links that could as well
+    change places, `hint` (where the far end of one from TOP or to BOTTOM is, outside) decides.
     """
 
     source: int
@@ -33,6 +35,7 @@ class Link:
     label: tuple[float, float] | None = None
     source_shift: float | None = None
     target_shift: float | None = None
+    hint: float = 0.0
 
 
 @dataclass(slots=True)
@@ -57,8 +60,11 @@ class _Grid:
     ups: list[list[tuple[int, float, float]]] = field(default_factory=list)  # (other, its shift, my shift)
     downs: list[list[tuple[int, float, float]]] = field(default_factory=list)
     x: list[float] = field(default_factory=list)
+    hints: dict[int, float] = field(default_factory=dict)
 
-    def add(self, width: float, height: float, rank: int) -> int:
+    def add(self, width: float, height: float, rank: int, hint: float = 0.0) -> int:
+        if hint:
+            self.hints[len(self.rank)] = hint
         self.width.append(width)
         self.height.append(height)
         self.rank.append(rank)
@@ -169,14 +175,14 @@ def _add_lanes(grid: _Grid, links: Sequence[Link], chains: list[_Chain]) -> None
     span = sum(_span(grid, link, last) for link in links)
     straight = span > MOST_LANES
     for link, chain in zip(links, chains, strict=True):
-        start = link.source if link.source >= 0 else grid.add(LANE, 0.0, 0)
-        end = link.target if link.target >= 0 else grid.add(LANE, 0.0, last)
+        start = link.source if link.source >= 0 else grid.add(LANE, 0.0, 0, link.hint)
+        end = link.target if link.target >= 0 else grid.add(LANE, 0.0, last, link.hint)
         stops = [start, *([chain.label] if chain.label is not None else []), end]
         items = [start]
         for upper, lower in zip(stops, stops[1:], strict=False):
             if not straight:
                 between = range(grid.rank[upper] + 1, grid.rank[lower])
-                items += [grid.add(LANE, 0.0, rank) for rank in between]
+                items += [grid.add(LANE, 0.0, rank, link.hint) for rank in between]
             items.append(lower)
         chain.items = items
     _connect(grid, links, chains)
@@ -203,6 +209,9 @@ def _span(grid: _Grid, link: Link, last: int) -> int:
 
 def _ordered(grid: _Grid) -> list[list[int]]:
     layers = _first_order(grid)
+    if grid.hints:
+        for layer in (layers[0], layers[-1]):
+            layer.sort(key=lambda item: grid.hints.get(item, 0.0))
     best, fewest = [list(layer) for layer in layers], _crossings(grid, layers)
     for sweep in range(SWEEPS):
         if not fewest:
@@ -239,13 +248,14 @@ def _sweep(grid: _Grid, layers: list[list[int]], down: bool) -> None:
     sides = grid.ups if down else grid.downs
     position = {item: float(place) for layer in layers for place, item in enumerate(layer)}
     for layer in layers if down else reversed(layers):
-        key: dict[int, float] = {}
+        key: dict[int, tuple[float, float]] = {}
         for item in layer:
             links = sides[item]
             if links:
-                key[item] = sum(position[o] + 0.9 * s / grid.width[o] for o, s, _ in links) / len(links)
+                mean = sum(position[o] + 0.9 * s / grid.width[o] for o, s, _ in links) / len(links)
             else:
-                key[item] = position[item]
+                mean = position[item]
+            key[item] = (mean, grid.hints.get(item, 0.0))
         layer.sort(key=key.__getitem__)
         for place, item in enumerate(layer):
             position[item] = float(place)
@@ -279,8 +289,9 @@ def _place_across(grid: _Grid, layers: list[list[int]]) -> None:
         down = sweep % 2 == 0
         for layer in layers if down else reversed(layers):
             _fit_layer(grid, layer, (grid.ups,) if down else (grid.downs,))
-    for layer in layers:
-        _fit_layer(grid, layer, (grid.ups, grid.downs))
+    for sweep in range(6):
+        for layer in layers if sweep % 2 else reversed(layers):
+            _fit_layer(grid, layer, (grid.ups, grid.downs))
 
 
 def _fit_layer(grid: _Grid, layer: list[int], sides: Sequence[list[list[tuple[int, float, float]]]]) -> None:
@@ -289,7 +300,8 @@ def _fit_layer(grid: _Grid, layer: list[int], sides: Sequence[list[list[tuple[in
         total = weight = 0.0
         for side in sides:
             for other, shift, mine in side[item]:
-                pull = 4.0 if grid.height[item] == 0.0 or grid.height[other] == 0.0 else 1.0
+                lanes = (grid.height[item] == 0.0) + (grid.height[other] == 0.0)
+                pull = (1.0, 2.0, 8.0)[lanes]  # lanes run straight before anything else does
                 total += pull * (grid.x[other] + shift - mine)
                 weight += pull
         wished.append(total / weight if weight else grid.x[item])
@@ -334,9 +346,12 @@ def _place_down(grid: _Grid, layers: list[list[int]]) -> tuple[list[float], list
         for item in layer:
             for other, shift, mine in grid.downs[item]:
                 slant = max(slant, abs(grid.x[item] + mine - grid.x[other] - shift))
-        # Wide slants get more room, or the curves lie flat over one another.
-        bare = all(grid.height[item] == 0.0 for item in layer) or index + 1 == len(layers)
-        y += heights[-1] + (LAYER_GAP * (0.5 if bare else 1.0) + min(50.0, slant * 0.06))
+        # Between boxes there is more room than round labels and frames; wide slants get more, or the curves
+        # lie flat over one another.
+        near = (
+            index + 1 < len(layers) and _is_box_layer(grid, layer) and _is_box_layer(grid, layers[index + 1])
+        )
+        y += heights[-1] + (LAYER_GAP if near else LABEL_GAP) + min(50.0, slant * 0.07)
     return tops, heights
 
 
@@ -358,6 +373,10 @@ def _fasten(grid: _Grid, layers: list[list[int]], links: Sequence[Link], chains:
             else:
                 chains[number].into = shift
     _connect(grid, links, chains)
+
+
+def _is_box_layer(grid: _Grid, layer: list[int]) -> bool:
+    return any(grid.height[item] > TALLEST_LABEL for item in layer)
 
 
 def _bends(

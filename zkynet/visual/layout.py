@@ -26,6 +26,7 @@ class _Pass:
     edge: int
     source: str | None
     target: str | None
+    hint: float = 0.0
 
 
 @dataclass(slots=True)
@@ -54,8 +55,13 @@ def layout(picture: Picture) -> Drawing:
     picture = picture.check().pruned()
     plan = _Plan(picture)
     plan.route_through_frames()
-    for frame in reversed(plan.outside_in()):
-        plan.lay_out(frame)
+    plan.lay_out_all()
+    if picture.clusters:
+        # Inside a frame nothing was known of where its edges go. Now it is, and crossings can be undone:
+        # first where edges enter, then, with those in place, where they leave.
+        for entering in (True, False):
+            plan.hint(plan.drawing(), entering)
+            plan.lay_out_all()
     return plan.drawing()
 
 
@@ -123,6 +129,11 @@ class _Plan:
             for name, unit in zip(target[1:], lower[1:], strict=True):
                 self.frames[name].passes.append(_Pass(index, None, unit))
 
+    def lay_out_all(self) -> None:
+        """Places the units of every frame, inner ones first."""
+        for frame in reversed(self.outside_in()):
+            self.lay_out(frame)
+
     def lay_out(self, frame: _Frame) -> None:
         """Places a frame's units; the frames inside it have their sizes already."""
         links = [self._link(frame, part) for part in frame.passes]
@@ -143,7 +154,19 @@ class _Plan:
         target = BOTTOM if part.target is None else frame.place[part.target]
         text = self.picture.edges[part.edge].label
         label = label_size(text) if text and source != TOP and target != BOTTOM else None
-        return Link(source, target, label, self._shift(part.source, part), self._shift(part.target, part))
+        shifts = self._shift(part.source, part), self._shift(part.target, part)
+        return Link(source, target, label, *shifts, hint=part.hint)
+
+    def hint(self, drawing: Drawing, entering: bool) -> None:
+        """Tells each edge that enters (or leaves) a frame where its far end is drawn."""
+        for frame in self.frames.values():
+            for part in frame.passes:
+                if (part.source if entering else part.target) is None:
+                    edge = self.picture.edges[part.edge]
+                    far = edge.source if entering != (part.edge in self.flipped) else edge.target
+                    label = drawing.routes[part.edge].label
+                    # Between edges to the same box, the places of their labels decide.
+                    part.hint = drawing.boxes[far].middle.x + (label.x * 1e-3 if label else 0.0)
 
     def _shift(self, unit: str | None, part: _Pass) -> float | None:
         """How far from a cluster's middle an edge passes its frame; nothing for boxes."""

@@ -1,7 +1,7 @@
 """What a picture of a graph shows, as plain data.
 
 A `Picture` knows nothing of nodes or of drawing: `collect` makes one from a graph, and `dot`, `layout`,
-`svg` and `html` draw it. Everything in it is text, so that each form escapes it in its own way.
+`svg` and `page` draw it. Everything in it is text, so that each form escapes it in its own way.
 """
 
 from __future__ import annotations

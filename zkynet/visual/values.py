@@ -33,7 +33,10 @@ class Numbers:
         if index in self.values:
             found.append(short(self.values[index]))
         if index in self.gradients:
-            found.append(f"grad {short(self.gradients[index])}")
+            gradient, value = self.gradients[index], self.values.get(index)
+            full = value is not None and gradient.shape != value.shape  # back() on a tensor: a Jacobian
+            shape = f"[{','.join(map(str, gradient.shape))}] " if full else ""
+            found.append(f"grad {shape}{short(gradient)}")
         return found
 
     def alarm(self, fact: Fact) -> str:
@@ -68,7 +71,7 @@ def gather(facts: Facts, compute: bool | None = None, gradients: bool = True) ->
     if gradients:
         for fact, gradient in zip(facts.facts, gradients_of(facts.facts), strict=True):
             _keep(numbers.gradients, fact, gradient)
-    numbers.bad = next((i for i, array in numbers.values.items() if not _finite(array)), None)
+    numbers.bad = next((i for i, array in numbers.values.items() if _is_bad(facts.facts[i], array)), None)
     if numbers.bad is None:
         backwards = reversed(numbers.gradients.items())
         numbers.bad = next((i for i, array in backwards if not _finite(array)), None)
@@ -90,6 +93,13 @@ def _keep(arrays: dict[int, np.ndarray], fact: Fact, value: Any) -> None:
         return
     # NumPy knows bfloat16 and its kin only as opaque types.
     arrays[fact.index] = array.astype(np.float32) if array.dtype.kind == "V" else array
+
+
+def _is_bad(fact: Fact, array: np.ndarray) -> bool:
+    """Not finite; an infinite constant, such as a mask's, was meant so."""
+    if fact.kind == "constant":
+        return array.dtype.kind in "fc" and bool(np.isnan(array).any())
+    return not _finite(array)
 
 
 def _finite(array: np.ndarray) -> bool:
@@ -116,16 +126,16 @@ def short(array: np.ndarray) -> str:
     if not finite.size or array.dtype.kind == "c":
         return bad or "complex"
     wide = finite.astype(np.float64, copy=False)
-    low, high = _number(finite.min()), _number(finite.max())
-    span = f"all {low}" if low == high else f"{low} … {high}, mean {_number(wide.mean())}"
+    low, high = (_number(item, 3) for item in (finite.min(), finite.max()))
+    span = f"all {low}" if low == high else f"{low} … {high}, mean {_number(wide.mean(), 3)}"
     return f"{bad}; {span}" if bad else span
 
 
-def _number(item: Any) -> str:
+def _number(item: Any, digits: int = 4) -> str:
     if isinstance(item, (bool, np.bool_)):
         return str(bool(item))
     if isinstance(item, (int, np.integer)):
         return str(int(item))
     if isinstance(item, (complex, np.complexfloating)):
         return f"{complex(item):.3g}"
-    return f"{float(item):.4g}"
+    return f"{float(item):.{digits}g}"

@@ -15,9 +15,10 @@ main.live{overflow:hidden;cursor:grab;touch-action:none}main.live.drag{cursor:gr
 .sheet[hidden]{display:none}main.live .sheet{position:absolute;inset:0}
 main.live .sheet>svg{width:100%;height:100%;display:block}
 main.live .heading,main.live .page{display:none}.box{cursor:pointer}
-.zkynet-cg .box.found rect{stroke:#d500c8;stroke-width:3}.zkynet-cg .box.chosen rect{stroke-width:3}
+.box.found rect{stroke:#d500c8!important;stroke-width:3!important}.box.chosen rect{stroke-width:3!important}
+main.live svg{user-select:none;-webkit-user-select:none}
 main.search .box:not(.found){opacity:.3}main.search .edge,main.search .label{opacity:.2}
-main.near .edge:not(.near),main.near .label{opacity:.18}.zkynet-cg .edge.near path{stroke-width:2.2}
+main.near .edge:not(.near),main.near .label{opacity:.18}.edge.near path{stroke-width:2.2!important}
 #detail{position:absolute;right:10px;top:10px;max-width:min(420px,80%);max-height:80%;overflow:auto;
 background:var(--frame1);border:1px solid var(--frame-line);border-radius:6px;padding:6px 10px;cursor:auto;
 box-shadow:0 2px 10px #0004}#detail[hidden]{display:none}#detail button{float:right}
@@ -66,7 +67,7 @@ function show(index, id) {
   if (index < 0 || index >= views.length) return;
   view().sheet.hidden = true; now = index; view().sheet.hidden = false;
   if (get("view")) get("view").value = String(index);
-  if (!view().s) fit(0.6); else draw();
+  if (!view().s) fit(0.8); else draw();
   search(false);
   if (id) { const item = find(view(), id); if (item) centre(item); }
 }
@@ -132,10 +133,15 @@ let hits = [], at = -1;
 function search(go) {
   const words = get("search").value.toLowerCase().split(/\s+/).filter(Boolean);
   for (const box of canvas.querySelectorAll(".found")) box.classList.remove("found");
-  hits = words.length ? [...view().svg.querySelectorAll(".box")].filter(box => {
+  const within = v => words.length ? [...v.svg.querySelectorAll(".box")].filter(box => {
     const text = box.textContent.toLowerCase();
     return words.every(word => text.includes(word));
   }) : [];
+  hits = within(view());
+  if (go && !hits.length) {  // it may stand inside a module that is closed in this view
+    const other = views.findIndex(v => within(v).length);
+    if (other >= 0) { show(other); hits = within(view()); }
+  }
   for (const box of hits) box.classList.add("found");
   canvas.classList.toggle("search", words.length > 0);
   get("found").textContent = words.length ? hits.length + " found" : "";
@@ -175,6 +181,6 @@ get("theme").onclick = () => {
 };
 if (get("view")) get("view").onchange = e => { choose(null); show(Number(e.target.value)); };
 addEventListener("resize", draw);
-fit(0.6);
+fit(0.8);
 })();
 """

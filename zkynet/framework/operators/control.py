@@ -50,10 +50,10 @@ def trace(function: Callable[..., Any], args: Sequence[Any], name: str) -> tuple
         leaves = placeholders(avals)
         returned = function(*jax.tree.unflatten(treedef, leaves))
         outputs, tree = nodes_of(returned, name)
-        linear = linearize(outputs, arguments=leaves, literals=True, foreign=session.call)
+        key, inputs, _ = linearize(outputs, arguments=leaves, literals=True, foreign=session.call)
     finally:
         current_session.reset(token)
-    return structure_of(linear.key), linear.leaves[len(leaves):], tree
+    return structure_of(key), inputs[len(leaves):], tree
 
 
 def differentiable_slots(structure: Structure, indices: Sequence[int]) -> tuple[int, ...]:
@@ -180,7 +180,7 @@ def _with_inputs(structure: Structure, position: int, ignored: Sequence[Node]) -
     own = structure.in_avals
     leaves = placeholders([*own[:position], *(node.aval for node in ignored), *own[position:]])
     nodes = structure.replay([*leaves[:position], *leaves[position + len(ignored):]])
-    return structure_of(linearize([nodes[s] for s in structure.outputs], arguments=leaves).key)
+    return structure_of(linearize([nodes[s] for s in structure.outputs], arguments=leaves)[0])
 
 
 # while_loop -----------------------------------------------------------------------------------------------

@@ -1,0 +1,19 @@
+"""What holds around every test."""
+
+from __future__ import annotations
+
+import jax
+import pytest
+
+from zkynet.framework import config
+from zkynet.framework.session import current_session
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    """Whatever a test does, also by raising: no call stays open, precision and device are the defaults again."""
+    yield
+    assert current_session.get() is None
+    assert config.compute_dtype() is None
+    assert not jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+    assert jax.config.jax_default_device is None  # pyright: ignore[reportAttributeAccessIssue]

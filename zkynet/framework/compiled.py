@@ -1,0 +1,166 @@
+"""compile(f): for functions whose Python control flow does not depend on values; a call costs one dispatch."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from . import module as modules
+from .avals import Aval, aval_of
+from .compile import known_values, leaf_name, structure_of
+from .errors import InputError
+from .nodes import Expression, LeafNode, Node, topological
+from .operator import placeholder
+from .operators.control import nodes_of
+from .session import Session, current_session
+from .structure import Structure, linearize
+from .templates import State, Template, _Held
+
+
+class _Program(NamedTuple):
+    """What one signature of the inputs compiled to."""
+
+    structure: Structure
+    run: Callable[..., list[jax.Array]]
+    held: list[_Held]  # parameters and states, read at every call
+    constants: list[Any]
+    states: list[State]
+    tree: Any
+    single: bool
+
+
+class Compiled:
+    """A compiled function: `call()` ran once for each signature (shapes, dtypes, modes) of its inputs."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+        self.programs: dict[tuple, _Program] = {}
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if current_session.get() is not None:
+            return self.function(*args, **kwargs)
+        try:
+            # Arrays by position are the common case; their order says everything about the structure.
+            avals = [a.aval if a.__class__ is Aval else aval_of(a) for a in args]
+            leaves, treedef = args, len(args)
+            if kwargs:
+                raise AttributeError
+        except AttributeError:
+            leaves, treedef = jax.tree.flatten((args, kwargs), is_leaf=_is_leaf)
+            if any(isinstance(leaf, Expression) for leaf in leaves):
+                return self.function(*args, **kwargs)
+            avals = [_signature(leaf) for leaf in leaves]
+        key = (treedef, modules.mode_version, *avals)
+        program = self.programs.get(key)
+        if program is None:
+            program = self.programs[key] = self._trace(args, kwargs, avals)
+        arrays = [leaf for leaf, aval in zip(leaves, avals) if aval.__class__ is Aval]  # noqa: B905 - same length
+        outputs = program.run(*arrays, *[held.value for held in program.held], *program.constants)
+        if program.states:
+            count = len(outputs) - len(program.states)
+            for state, value in zip(program.states, outputs[count:], strict=True):
+                state.commit(value)
+            outputs = outputs[:count]
+        return outputs[0] if program.single else jax.tree.unflatten(program.tree, outputs)
+
+    def _trace(self, args: tuple, kwargs: dict[str, Any], avals: list[Any]) -> _Program:
+        session = Session(traced=True)
+        token = current_session.set(session)
+        try:
+            leaves, treedef = jax.tree.flatten((args, kwargs), is_leaf=_is_leaf)
+            inputs: list[Any] = [placeholder(a, None, session.call) if a.__class__ is Aval else leaf
+                                 for a, leaf in zip(avals, leaves, strict=True)]
+            args, kwargs = jax.tree.unflatten(treedef, inputs)
+            outputs, tree = nodes_of(self.function(*args, **kwargs), "compile")
+            states = _updated(outputs, session)
+            given = [node for node in inputs if isinstance(node, LeafNode)]
+            key, found, _ = linearize([*outputs, *(s._pending for s in states)], arguments=given, literals=True)
+        except BaseException:
+            modules._undo(session)
+            raise
+        finally:
+            current_session.reset(token)
+        for state, pending, value in reversed(session.states):  # pyright: ignore[reportGeneralTypeIssues]
+            state.restore(pending, value)
+        return self._program(key, found[len(given):], len(given), states, tree)
+
+    def _program(self, key: tuple, captured: list[Node], count: int, states: list[State], tree: Any) -> _Program:
+        held = [leaf for leaf in captured if isinstance(leaf.template, _Held)]
+        constants = [leaf for leaf in captured if not isinstance(leaf.template, _Held)]
+        known_values(constants)
+        structure = structure_of(key)
+        if structure.names is None:
+            structure.names = [""] * count + [leaf_name(leaf) for leaf in captured]
+        order = [*range(count), *(count + captured.index(leaf) for leaf in [*held, *constants])]
+        run = _reordered(structure, order, _name(self.function))
+        single = tree == jax.tree.structure(0)
+        return _Program(structure, run, [leaf.template for leaf in held], [leaf._value for leaf in constants],  # pyright: ignore
+                        states, tree, single)
+
+
+def _reordered(structure: Structure, order: list[int], name: str) -> Callable[..., list[jax.Array]]:
+    """The structure's program, taking its inputs in another order."""
+    from .compile import program_of
+
+    program = program_of(structure, lambda: f"compile of {name}")
+    if order == list(range(len(order))):
+        return program
+    places = [order.index(i) for i in range(len(order))]
+    return lambda *arrays: program(*[arrays[i] for i in places])
+
+
+def _updated(outputs: list[Node], session: Session) -> list[State]:
+    found: dict[State, None] = {}
+    for state, _, _ in session.states:  # pyright: ignore[reportGeneralTypeIssues]
+        if state._pending is not None:
+            found[state] = None
+    for node in topological(outputs):
+        for state in node.call.states or ():
+            if state._pending is not None:
+                found[state] = None
+    return list(found)
+
+
+def _is_leaf(x: Any) -> bool:
+    return isinstance(x, (Expression, Template)) or x is None
+
+
+def _signature(leaf: Any) -> Any:
+    """The aval of an array or number; anything else is static and must be hashable."""
+    if isinstance(leaf, (jax.Array, np.ndarray, bool, int, float, complex, np.generic)):
+        return aval_of(leaf)
+    try:
+        hash(leaf)
+    except TypeError:
+        raise InputError(f"compile: inputs are arrays, numbers or hashable static values, but got "
+                         f"{type(leaf).__name__}.") from None
+    return leaf
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "functional_name", None) or getattr(function, "__name__", type(function).__name__)
+
+
+def compile(f: Callable[..., Any]) -> Compiled:
+    """Compile a Module or a function of nodes, for those who promise that its Python control flow does not
+    depend on values: `f` runs once per signature (shapes and dtypes of the inputs, training or evaluation
+    mode); every further call costs one dispatch.
+
+    Python numbers inside `f` become part of the program; inputs, parameters, states and arrays do not:
+    changing them compiles nothing. Updates of states are committed at every call.
+
+    Raises:
+        TracedValueError: when `f` asks for a value while it is traced.
+
+    >>> import zkynet
+    >>> from zkynet.framework import op
+    >>> f = zkynet.compile(zkynet.grad(lambda x: op.sin(x) * x))
+    >>> round(float(f(1.0)), 4)
+    1.3818
+    """
+    return Compiled(f)
