@@ -1,4 +1,4 @@
-"""Rows of the operator tests: one `Case` an operator and situation; test_operators.py runs every check on each."""
+"""Rows of the operator tests: one `Case` an operator and situation; test_operators.py checks each."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Case:
     Attributes:
         operator: its name in the registry (or that of the public function which calls it).
         function: the operator applied to nodes, attributes included; returns a node or several.
-        reference: the same in jax.numpy (or jax.scipy, jax.lax), written without looking at our body.
+        reference: the same in jax.numpy (or jax.scipy, jax.lax), written without our body.
         inputs: example inputs as float64 (or integer, boolean) NumPy arrays, away from kinks and poles.
         label: what is special about this row ("broadcast", "empty axis", "domain limit", ...).
-        order: how often it is differentiated; 0 for no gradient at all, 1 where the second is zero or undefined.
+        order: how often it is differentiated; 0 for no gradient at all, 1 where the second has no meaning.
         wrt: which inputs are differentiated; all floating ones by default.
         tolerance: relative tolerance of the comparison with the reference, in float64.
         numeric: whether finite differences make sense here; False at kinks, ties and domain limits.
-        nan: whether a NaN is the right answer somewhere; otherwise any NaN fails, even one the reference shares.
-        float32: whether float32 inputs give float32 outputs and gradients (as the reference says for outputs).
+        nan: whether a NaN is the right answer somewhere; otherwise any NaN fails, even one of the reference too.
+        float32: whether to check that float32 inputs give float32 gradients, and outputs as the reference.
     """
 
     operator: str

@@ -49,7 +49,7 @@ def public_names() -> set[str]:
 CASES = all_cases()
 
 
-# The derivatives that are compared, once in terms of zkynet and once of JAX -----------------------------------
+# The derivatives that are compared, once in terms of zkynet and once of JAX ---------------------------------
 
 
 class Derivatives:
@@ -121,7 +121,7 @@ def by_jax(case: Case, what: Derivatives) -> Callable[..., list[Any]]:
     return everything
 
 
-# Checks ---------------------------------------------------------------------------------------------------------
+# Checks -----------------------------------------------------------------------------------------------------
 
 
 class Program:

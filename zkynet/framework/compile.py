@@ -19,7 +19,7 @@ from .errors import TracedValueError
 from .nodes import Engine, Node, topological
 from .session import Scope
 from .structure import Key, Structure, linearize
-from .templates import State
+from .templates import Held
 
 CACHE_LIMIT = 1024  # structures kept; the least recently used half goes when there are more
 
@@ -161,12 +161,12 @@ def known_values(leaves: Sequence[Node]) -> list[Any]:
 
 def due_states(nodes: Sequence[Node]) -> list[Any]:
     """States whose update takes effect when these nodes are computed."""
-    if not State.any_pending:
+    if not Held.any_pending:
         return []
     found: dict[Any, None] = {}
     for node in topological(list(nodes)):
-        if node.call.states:
-            found.update(dict.fromkeys(node.call.states))
+        if node.call.updated:
+            found.update(dict.fromkeys(node.call.updated))
     return [state for state in found if state._pending is not None]
 
 

@@ -18,7 +18,7 @@ from .operator import placeholder
 from .operators.control import nodes_of
 from .session import Session, current_session
 from .structure import Structure, linearize
-from .templates import State, Template, _Held
+from .templates import State, Template, Held
 
 
 class _Program(NamedTuple):
@@ -26,7 +26,7 @@ class _Program(NamedTuple):
 
     structure: Structure
     run: Callable[..., list[jax.Array]]
-    held: list[_Held]  # parameters and states, read at every call
+    held: list[Held]  # parameters and states, read at every call
     constants: list[Any]
     states: list[State]
     tree: Any
@@ -85,13 +85,13 @@ class Compiled:
             raise
         finally:
             current_session.reset(token)
-        for state, pending, value in reversed(session.states):  # pyright: ignore[reportGeneralTypeIssues]
+        for state, pending, value in reversed(session.updates):  # pyright: ignore[reportGeneralTypeIssues]
             state.restore(pending, value)
         return self._program(key, found[len(given):], len(given), states, tree)
 
     def _program(self, key: tuple, captured: list[Node], count: int, states: list[State], tree: Any) -> _Program:
-        held = [leaf for leaf in captured if isinstance(leaf.template, _Held)]
-        constants = [leaf for leaf in captured if not isinstance(leaf.template, _Held)]
+        held = [leaf for leaf in captured if isinstance(leaf.template, Held)]
+        constants = [leaf for leaf in captured if not isinstance(leaf.template, Held)]
         known_values(constants)
         structure = structure_of(key)
         if structure.names is None:
@@ -116,11 +116,11 @@ def _reordered(structure: Structure, order: list[int], name: str) -> Callable[..
 
 def _updated(outputs: list[Node], session: Session) -> list[State]:
     found: dict[State, None] = {}
-    for state, _, _ in session.states:  # pyright: ignore[reportGeneralTypeIssues]
+    for state, _, _ in session.updates:  # pyright: ignore[reportGeneralTypeIssues]
         if state._pending is not None:
             found[state] = None
     for node in topological(outputs):
-        for state in node.call.states or ():
+        for state in node.call.updated or ():
             if state._pending is not None:
                 found[state] = None
     return list(found)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .backward import vjp_structure
@@ -17,7 +16,7 @@ from .nodes import Engine, Node, OperatorNode
 from .operator import zeros_aval
 from .operators.control import mapped
 from .structure import Structure, linearize
-from .templates import Parameter, Template
+from .templates import Parameter, Template, as_array
 
 # Gradients of all interior nodes are computed together, as long as they are not larger than this.
 _TOGETHER = 256 * 2**20
@@ -78,7 +77,7 @@ class Gradients:
             self.wanted += tuple({slot for slot, _ in self.observers} - set(self.wanted))
 
     def _checked_cotangent(self, root: Node, cotangent: Any) -> Any:
-        array = cotangent.value if isinstance(cotangent, Node) else jnp.asarray(cotangent)
+        array = cotangent.value if isinstance(cotangent, Node) else as_array(cotangent, "the cotangent of back()")
         aval = zeros_aval(root.aval)
         if array.shape != aval.shape:
             raise ShapeError(f"back(cotangent) needs the root's shape {aval.shape}, but got {array.shape}.")

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from .errors import GraphError, InputError, ShapeError
-from .nodes import Expression, ModuleGraph, Node, register_end
-from .operator import _template_leaf, array_leaf, as_node
+from .nodes import Expression, LeafNode, ModuleGraph, Node, register_end
+from .operator import array_leaf, as_node, grounded
 from .session import Scope, Session, current_session
 from .templates import Parameter, State, Template, Variable, as_array
 
@@ -44,13 +44,15 @@ class Module:
     """
 
     training: bool = True
+    _rest: str | None = None  # the name of `*args`, when `call` takes any number of inputs
     _inputs: tuple[Variable, ...]
     _params: dict[str, Parameter]
 
     def __init__(self, inputs: Sequence[Variable] | None = None, params: Sequence[Parameter] = ()):
         if inputs is None:
-            names = [p.name for p in _call_parameters(self)]
-            inputs = [Variable(name) for name in names]
+            inputs = [Variable(p.name) for p in _call_parameters(self)]
+            parameters = inspect.signature(self.call).parameters.values()
+            self._rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
         for template, kind in [*((i, Variable) for i in inputs), *((p, Parameter) for p in params)]:
             if not isinstance(template, kind):
                 raise InputError(f"{self.functional_name} needs a cg.{kind.__name__} here, but got {template!r}.")
@@ -180,7 +182,7 @@ class Module:
         if wrong:
             raise ShapeError(f"state does not fit {self.functional_name}: {'; '.join(wrong)}.")
         for path, new in news.items():
-            own[path].value = new.astype(own[path].dtype)
+            own[path].value = new
         return missing, unexpected
 
     def train(self, mode: bool = True) -> Module:
@@ -219,30 +221,36 @@ class Module:
             current_session.reset(token)
         for node in (root,) if isinstance(root, Node) else graph.roots:
             register_end(session.call, node)
-            for start in bound.values():
-                if start.call is not session.call:
-                    register_end(start.call, node)
+            for value in bound.values():
+                for start in (value,) if isinstance(value, Node) else jax.tree.leaves(value):
+                    if start.call is not session.call:
+                        register_end(start.call, node)
         return graph
 
     def _nested(self, session: Session, args: tuple, kwargs: dict[str, Any]) -> Any:
         outer = session.scope
         session.scope = Scope(self, outer)
         try:
-            nodes, named, _ = self._bind(args, kwargs, session)
+            nodes, named, _ = self._bind(args, kwargs, session, stacklevel=5)
             returned = self.call(*nodes, **named)
             return returned if isinstance(returned, Node) else _as_output(returned, session, self)
         finally:
             session.scope = outer
 
-    def _bind(self, args: tuple, kwargs: dict[str, Any], session: Session) -> tuple[list, dict[str, Any], dict]:
+    def _bind(self, args: tuple, kwargs: dict[str, Any], session: Session,
+              stacklevel: int = 4) -> tuple[list, dict[str, Any], dict]:
         """Ground the inputs: nodes by position, nodes by keyword, and which node stands for which Variable."""
         try:
             variables = self._inputs
         except AttributeError:
             raise self._not_initialised() from None
         if len(args) > len(variables):
-            args = self._drop_extra(args)
-        bound: dict[Variable, Node] = {}
+            if self._rest is None:
+                args = self._drop_extra(args, stacklevel)
+            else:
+                count = len(args) - len(variables)
+                variables = (*variables, *(Variable(f"{self._rest}[{i}]") for i in range(count)))
+        bound: dict[Variable, Any] = {}
         nodes = [_ground(value, variable, session, bound) for value, variable in zip(args, variables)]  # noqa: B905
         if len(args) == len(variables) and not kwargs:
             return nodes, kwargs, bound
@@ -255,12 +263,12 @@ class Module:
         self._check_missing(variables[len(args):], named)
         return nodes, named, bound
 
-    def _drop_extra(self, args: tuple) -> tuple:
+    def _drop_extra(self, args: tuple, stacklevel: int) -> tuple:
         count = len(self._inputs)
         extra = ", ".join(repr(value)[:40] for value in args[count:])
         warnings.warn(
             f"{self.functional_name} takes {count} inputs ({', '.join(v.short_name for v in self._inputs)}); "
-            f"the extra positional input {extra} is ignored.", stacklevel=4)
+            f"the extra positional input {extra} is ignored.", stacklevel=stacklevel)
         return args[:count]
 
     def _check_missing(self, variables: Sequence[Variable], named: dict[str, Any]) -> None:
@@ -295,7 +303,7 @@ def _call_parameters(module: Module) -> list[inspect.Parameter]:
     return [p for p in inspect.signature(module.call).parameters.values() if p.kind not in kinds]
 
 
-def _ground(value: Any, variable: Variable, session: Session, bound: dict[Variable, Node]) -> Any:
+def _ground(value: Any, variable: Variable, session: Session, bound: dict[Variable, Any]) -> Any:
     """The node (or structure of nodes) that stands for an input in this call."""
     if isinstance(value, Node):
         bound[variable] = value
@@ -305,12 +313,20 @@ def _ground(value: Any, variable: Variable, session: Session, bound: dict[Variab
     if isinstance(value, Expression):
         return _ground(value.root, variable, session, bound)
     if isinstance(value, Template):
-        return _template_leaf(value, session, variable)
+        bound[variable] = grounded(value, session, variable)
+        return as_node(value, session, variable)
     if isinstance(value, (tuple, dict)) or isinstance(value, list) and not _is_numbers(value):
-        return jax.tree.map(lambda item: _ground(item, variable, session, {}), value,
-                            is_leaf=lambda item: isinstance(item, (Expression, Template)))
-    node = bound[variable] = array_leaf(value, session, variable, f"input {variable.name!r}")
+        tree = bound[variable] = jax.tree.map(lambda item: _ground(item, variable, session, {}), value,
+                                              is_leaf=lambda item: isinstance(item, (Expression, Template)))
+        return tree
+    node = array_leaf(value, session, variable, f"input {variable.name!r}")
+    bound[variable] = _uncast(node)
     return node
+
+
+def _uncast(node: Node) -> Node:
+    """The leaf itself where the precision in force made a cast of it: gradients arrive in the leaf's own dtype."""
+    return node if node.__class__ is LeafNode else node.inputs[0]
 
 
 def _is_numbers(value: list) -> bool:
@@ -333,5 +349,5 @@ class _Output:
 
 def _undo(session: Session) -> None:
     """Take back state updates of a call that failed."""
-    for state, pending, value in reversed(session.states):  # pyright: ignore[reportGeneralTypeIssues]
+    for state, pending, value in reversed(session.updates):  # pyright: ignore[reportGeneralTypeIssues]
         state.restore(pending, value)

@@ -292,8 +292,10 @@ def gradient_at(node: Node, wrt: Any, bound: dict | None = None) -> jax.Array:
     if backward is None:
         raise GraphError(f"no gradients yet: call back() on the result before grad({wrt!r}).")
     target = (bound or {}).get(wrt)
-    if target is not None:
+    if isinstance(target, Node):
         gradient = backward.gradient(target)
+    elif target is not None:  # a structure of inputs; None for those that the graph does not use
+        return jax.tree.map(backward.gradient, target)
     else:
         gradient = backward.gradient_of_template(wrt)
     if gradient is None:

@@ -20,7 +20,7 @@ from .avals import Aval, aval_like, aval_of, make_aval
 from .errors import GraphError, InputError, ShapeError, TracedValueError, ZkynetError
 from .nodes import Expression, LeafNode, Node, OperatorNode, not_a_value, register_end
 from .session import Call, Session, current_session, describe_origin, user_frame
-from .templates import State, Template, Variable, _Held
+from .templates import Held, Parameter, Template, Variable, is_numeric
 
 
 class Signature:
@@ -76,6 +76,8 @@ class Operator:
     inputs: tuple[Variable, ...] = ()
     attributes: dict[str, Any] = {}
     _ready = False
+    _same: Operator | None = None
+    _plain_inputs = -1  # how many inputs, once it is known that there is nothing else to bind
 
     def __init__(self, inputs: Sequence[Variable] = (), attributes: dict[str, Any] | None = None,
                  name: str | None = None):
@@ -188,11 +190,11 @@ class Operator:
 
     def __call__(self, *args: Any, **attributes: Any) -> Any:
         """Make the node of this operator applied to `args`; inputs first, then static attributes."""
-        if attributes or len(args) != len(self.inputs) or self.attributes or self.variadic:
+        if attributes or len(args) != self._plain_inputs:
             args, attrs = self._bind(args, attributes)
         else:
             attrs = ()
-        return apply(self._shared(), args, attrs)
+        return apply(self._same or self._share(), args, attrs)
 
     def _bind(self, args: tuple, attributes: dict[str, Any]) -> tuple[tuple, tuple]:
         if not self._ready:
@@ -229,21 +231,21 @@ class Operator:
                 inputs.append(attributes.pop(variable.short_name))
         return tuple(inputs), extra, attributes
 
-    def _shared(self) -> Operator:
+    def _share(self) -> Operator:
         """The instance under whose identity structures are cached: equal operators made anew in every call
         share one, so that writing `Multiply()(a, b)` inside `call()` compiles once."""
         if not self._ready:
             self._bind((), {})
-        shared = self.__dict__.get("_same")
-        if shared is None:
-            own = {k: v for k, v in self.__dict__.items() if k not in _ENGINE_FIELDS}
-            try:
-                key = (type(self), self.name, tuple(v.short_name for v in self.inputs),
-                       tuple(v.differentiable for v in self.inputs), tuple(self.attributes.items()), tuple(own.items()))
-                shared = _shared_operators.setdefault(key, self)
-            except TypeError:  # something unhashable: this instance stands for itself
-                shared = self
-            self._same = shared
+        own = {k: v for k, v in self.__dict__.items() if k not in _ENGINE_FIELDS}
+        try:
+            key = (type(self), self.name, tuple(v.short_name for v in self.inputs),
+                   tuple(v.differentiable for v in self.inputs), tuple(self.attributes.items()), tuple(own.items()))
+            shared = _shared_operators.setdefault(key, self)
+        except TypeError:  # something unhashable: this instance stands for itself
+            shared = self
+        if not self.attributes and not self.variadic:
+            self._plain_inputs = len(self.inputs)
+        self._same = shared
         return shared
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -256,7 +258,7 @@ class Operator:
         return f"<operator {self.name}({', '.join(v.short_name for v in self.inputs)})>"
 
 
-_ENGINE_FIELDS = {"name", "inputs", "attributes", "_signatures", "_ready"}
+_ENGINE_FIELDS = {"name", "inputs", "attributes", "_signatures", "_ready", "_plain_inputs"}
 _shared_operators: dict[tuple, Operator] = {}
 
 
@@ -277,7 +279,9 @@ class FunctionOperator(Operator):
             return self._call_back(kwargs, arrays)
         return self.body(*arrays, **kwargs)
 
-    def _shared(self) -> Operator:
+    def _share(self) -> Operator:
+        self._plain_inputs = -1 if self.attributes or self.variadic else len(self.inputs)
+        self._same = self
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -345,10 +349,14 @@ def host_result(result, *inputs, host):
 host_result.variadic = True
 
 
-def apply(op: Operator, args: Sequence[Any], attrs: tuple) -> Any:
+def apply(op: Operator, args: tuple, attrs: tuple) -> Any:
     """Make the node of `op` applied to `args`: a tuple of nodes when the operator has several outputs."""
     session = current_session.get()
-    nodes = tuple([a if a.__class__ is OperatorNode else as_node(a, session, op) for a in args])
+    nodes = args
+    for arg in args:
+        if arg.__class__ is not OperatorNode:
+            nodes = tuple([as_node(a, session, op) for a in args])
+            break
     if not op.jit:
         host = _apply_on_host(op, nodes, attrs, session)
         if host is not None:
@@ -451,31 +459,35 @@ def as_node(value: Any, session: Session | None, op: Any) -> Node:
             return root
         raise InputError(f"{op.name} needs one node, but got a result with several outputs; take one of them.")
     if isinstance(value, Template):
-        return _template_leaf(value, session, op)
+        return _cast(grounded(value, session, op))
     return array_leaf(value, session, None, op.name)
 
 
-def _template_leaf(template: Template, session: Session | None, op: Any) -> Node:
-    if not isinstance(template, _Held):
+def grounded(template: Template, session: Session | None, op: Any) -> Node:
+    """The node of a parameter, state or constant in this call, in its own dtype."""
+    if not isinstance(template, Held):
         raise InputError(f"{op.name} got the template {template!r} itself. Inside call(), use the argument of that "
                          "name, which holds this call's node.")
-    if isinstance(template, State) and template._pending is not None:
-        pending = template._pending
-        if session is None or pending.call is session.call:
-            return pending
-        # An earlier call's update: continue its graph, but do not differentiate through it.
-        from .operators.shape import stop_gradient
-
-        return stop_gradient(pending)
-    if session is None:
-        return _cast(LeafNode(template.aval, template._value, template, Call(), None))
     owner = session
-    while owner.outer is not None:
+    while owner is not None and owner.outer is not None:
         owner = owner.outer
+    pending = template._pending
+    if pending is not None:
+        if owner is not None and pending.call is owner.call:
+            return pending
+        if isinstance(template, Parameter) or (owner is not None and owner.traced):
+            _ = template.value  # a program reads it at every call; what is differentiated must be a leaf
+        else:
+            # An earlier call's update: continue its graph, but do not differentiate through it.
+            from .operators.shape import stop_gradient
+
+            return stop_gradient(pending)
+    if owner is None:
+        return LeafNode(template.aval, template._value, template, Call(), None)
     leaf = owner.leaves.get(template)
     if leaf is None or leaf._value is not template._value:
         leaf = owner.leaves[template] = LeafNode(template.aval, template._value, template, owner.call, None)
-    return _cast(leaf)
+    return leaf
 
 
 def array_leaf(value: Any, session: Session | None, template: Template | None, name: str) -> Node:
@@ -483,7 +495,11 @@ def array_leaf(value: Any, session: Session | None, template: Template | None, n
     kind = type(value)
     if kind is float or kind is int or kind is bool or kind is complex:
         call = session.call if session is not None else Call()
-        return LeafNode(aval_of(value), value, template, call, None)
+        aval = aval_of(value)
+        if kind is int and value.bit_length() >= 8 * aval.dtype.itemsize:
+            raise InputError(f"{name}: {value} does not fit into {aval.dtype}. Pass a float, or use "
+                             'zkynet.precision("float64"), which has 64-bit integers.')
+        return LeafNode(aval, value, template, call, None)
     key = None
     if session is not None and template is None:
         key = id(value)
@@ -504,16 +520,18 @@ def _checked_array(value: Any, name: str) -> Any:
         array = np.asarray(value)
     except ValueError:
         raise not_a_value(value, name) from None
-    if array.dtype.kind not in "biufcV" or value is None:
+    if not is_numeric(array.dtype) or value is None:
         raise not_a_value(value, name)
     return np.array(array, dtype=jax.dtypes.canonicalize_dtype(array.dtype), copy=True)
 
 
-def _cast(leaf: LeafNode) -> Node:
+def _cast(leaf: Node) -> Node:
     """Bring a floating leaf to the precision in force; the gradient arrives in the leaf's own dtype."""
     target = config.compute_dtype()
+    if target is None or leaf.inputs:
+        return leaf
     aval = leaf.aval
-    if target is None or aval.dtype == target or not aval.inexact or aval.weak_type:
+    if aval.dtype == target or not aval.inexact or aval.weak_type:
         return leaf
     from .operators.shape import cast
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .backward import Backward
     from .module import Module
     from .nodes import LeafNode
-    from .templates import State
+    from .templates import Held
 
 _call_numbers = itertools.count(1)
 _PROCESS = os.urandom(3).hex()
@@ -27,12 +27,12 @@ _PROCESS = os.urandom(3).hex()
 class Call:
     """Identity of one outermost call; shared by all nodes it made. The id is made when somebody asks."""
 
-    __slots__ = ("_id", "backward", "states", "observers", "ends", "__weakref__")
+    __slots__ = ("_id", "backward", "updated", "observers", "ends", "__weakref__")
 
     def __init__(self) -> None:
         self._id: str | None = None
         self.backward: Backward | None = None
-        self.states: list[State] | None = None
+        self.updated: list[Held] | None = None  # what has an update that this call's graph computes
         self.observers: dict | None = None
         # Weak references to the graphs' roots, from which `node.parents` is found.
         self.ends: list | None = None
@@ -80,7 +80,7 @@ class Scope:
 class Session:
     """What one outermost call (or one traced function) accumulates while it runs."""
 
-    __slots__ = ("call", "scope", "leaves", "outer", "states", "traced", "origin")
+    __slots__ = ("call", "scope", "leaves", "outer", "updates", "traced", "origin")
 
     def __init__(self, outer: Session | None = None, traced: bool = False):
         self.call = Call()
@@ -88,7 +88,8 @@ class Session:
         # Keyed by template, or by id of an array (the leaf keeps the array, hence the id, alive).
         self.leaves: dict[Any, LeafNode] = {}
         self.outer = outer
-        self.states: list[State] = []
+        # (what, its pending update and value before), to undo them when the call fails.
+        self.updates: list[tuple[Held, Any, Any]] = []
         self.traced = traced
         # Set while a gradient rule runs: what it makes belongs to the line of the forward node.
         self.origin: Origin | None = None
@@ -103,7 +104,7 @@ _internal: dict[str, bool] = {}
 
 def user_frame() -> Origin | None:
     """Where the user's code called in: (code, instruction). Cheap; `describe_origin` makes it readable."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(3)
     while frame is not None:
         code = frame.f_code
         internal = _internal.get(code.co_filename)

@@ -18,6 +18,7 @@ from .avals import Aval
 from .nodes import LeafNode, Node, OperatorNode
 from .operator import Signature, operator, output, placeholder
 from .session import Call, Origin, current_session
+from .templates import Variable
 
 Key = tuple[Any, ...]
 
@@ -194,12 +195,13 @@ def _number_ends(ends: list[Node], slots: dict[Node, int], key: list[Any], leave
     for node in ends:
         template = node.template
         if template is not None:
-            place = template, id(node._value)
-            same = held.get(place)
-            if same is not None:
-                slots[node] = same
-                continue
-            held[place] = count
+            if template.__class__ is not Variable:  # inputs of two joined calls stay apart
+                place = template, id(node._value)
+                same = held.get(place)
+                if same is not None:
+                    slots[node] = same
+                    continue
+                held[place] = count
         elif literals and node._value.__class__ in _NUMBERS:
             slots[node] = count
             count += 1

@@ -6,7 +6,7 @@ that call's graph.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,9 @@ from .errors import GraphError, InputError, ShapeError
 from .session import current_session
 from .symbols import Symbols
 
+if TYPE_CHECKING:
+    from .nodes import Node
+
 
 def as_array(value: Any, name: str) -> jax.Array:
     """A JAX array from an array, a number or a nested list of numbers; refuses anything else by name."""
@@ -24,7 +27,7 @@ def as_array(value: Any, name: str) -> jax.Array:
         return value
     try:
         array = np.asarray(value)
-        if array.dtype.kind not in "biufcV":
+        if not is_numeric(array.dtype):
             raise TypeError(f"dtype {array.dtype}")
         return jnp.array(array)
     except (TypeError, ValueError) as error:
@@ -32,6 +35,21 @@ def as_array(value: Any, name: str) -> jax.Array:
             f"{name!r} needs a number or an array of numbers, but got {type(value).__name__} "
             f"{str(value)[:60]!r} ({error}). Convert it to a numeric NumPy or JAX array first."
         ) from None
+
+
+def is_numeric(dtype: np.dtype) -> bool:
+    """Whether JAX computes with this dtype (bfloat16 and the like have NumPy's kind "V", as records do)."""
+    return dtype.kind in "biufc" or dtype.kind == "V" and jnp.issubdtype(dtype, jnp.number)
+
+
+def _family(dtype: np.dtype) -> str:
+    return "f" if jnp.issubdtype(dtype, jnp.floating) else dtype.kind
+
+
+def keeps_dtype(own: np.dtype, new: np.dtype) -> bool:
+    """Whether a held value of dtype `own` stays so when it is given one of dtype `new`: always, unless that would
+    lose more than rounding does (a fraction given to an integer)."""
+    return _family(own) == _family(new) == "f" or jnp.promote_types(own, new) == own
 
 
 class Template:
@@ -70,15 +88,24 @@ class Variable(Template):
         self.differentiable = differentiable
 
 
-class _Held(Template, Symbols):
-    """A template that holds an array between calls."""
+class Held(Template, Symbols):
+    """A template that holds an array between calls.
 
-    __slots__ = ("_value", "aval")
+    Inside a call (or a compiled function) it may be assigned a node: the update is part of the graph and takes
+    effect when anything of that graph is computed (value, back, step). A later call that comes before sees the
+    new value all the same, as an expression.
+    """
+
+    __slots__ = ("_value", "aval", "_pending", "__weakref__")
     _value: jax.Array
     aval: Aval
+    _pending: Node | None
+    # Whether any update was ever assigned: graphs without updates must not pay for looking.
+    any_pending = False
 
     def __init__(self, name: str, value: Any):
         super().__init__(name)
+        self._pending = None
         array = as_array(value, name)
         # A parameter's dtype is its own: it must not change with what it is combined with.
         self._store(array.astype(array.dtype) if array.weak_type else array)
@@ -89,17 +116,69 @@ class _Held(Template, Symbols):
 
     @property
     def value(self) -> jax.Array:
+        """The present value; computes an update that is still pending."""
+        pending = self._pending
+        if pending is not None:
+            array = pending.value
+            if self._pending is pending:
+                self.commit(array)
         return self._value
 
     @value.setter
     def value(self, new: Any) -> None:
-        array = as_array(new, self.name)
+        session = current_session.get()
+        update = new.root if isinstance(new, Symbols) and not isinstance(new, Template) else None
+        array = None if update is not None else self._fitting(new)
+        if update is not None:
+            update = self._fitting_node(update, session)
+        if session is not None:
+            session.updates.append((self, self._pending, self._value))
+        if update is None:
+            self._pending = None
+            self._store(array)  # pyright: ignore[reportArgumentType]
+            return
+        self._pending = update
+        Held.any_pending = True
+        updated = update.call.updated = update.call.updated or []
+        if self not in updated:
+            updated.append(self)
+
+    def _fitting(self, new: Any) -> jax.Array:
+        array = as_array(new.value if isinstance(new, Held) else new, self.name)
         if array.shape != self.aval.shape:
             raise ShapeError(
                 f"{self!r} has shape {self.aval.shape}, but the new value has shape {array.shape}. "
                 f"Reshape the value, or make a new {type(self).__name__}."
             )
-        self._store(array.astype(array.dtype) if array.weak_type else array)
+        own = self.aval.dtype
+        if array.dtype != own and keeps_dtype(own, array.dtype):
+            array = array.astype(own)
+        return array.astype(array.dtype) if array.weak_type else array
+
+    def _fitting_node(self, update: Node, session: Any) -> Node:
+        if session is not None and session.traced and session.outer is not None:
+            raise GraphError(f"{self!r} cannot be updated inside scan, cond, while_loop, vmap or checkpoint: return the "
+                             "new value from that function and assign it outside.")
+        if update.aval.shape != self.aval.shape:
+            raise ShapeError(f"{self!r} cannot be updated with {update.aval!r}: its shape must stay the same.")
+        if update.aval.dtype == self.aval.dtype and not update.aval.weak_type:
+            return update
+        if not keeps_dtype(self.aval.dtype, update.aval.dtype):
+            raise ShapeError(f"{self!r} cannot be updated with {update.aval!r} without losing digits: make it a "
+                             f"{type(self).__name__} of floats from the start, or cast the update.")
+        from .operators.shape import cast
+
+        return cast(update, dtype=self.aval.dtype)
+
+    def commit(self, array: jax.Array) -> None:
+        """Take a computed update as the present value."""
+        self._pending = None
+        self._store(array)
+
+    def restore(self, pending: Any, value: jax.Array) -> None:
+        """Undo the updates of a call that failed."""
+        self._pending = pending
+        self._store(value)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -113,7 +192,7 @@ class _Held(Template, Symbols):
         return f"{type(self).__name__}({self.name!r}, {self.aval!r})"
 
 
-class Parameter(_Held):
+class Parameter(Held):
     """A value that is learned: `result.grad(p)` is the gradient with respect to it.
 
     Args:
@@ -125,73 +204,23 @@ class Parameter(_Held):
     Array(1, dtype=int32)
     """
 
-    __slots__ = ("trainable", "__weakref__")
+    __slots__ = ("trainable",)
 
     def __init__(self, name: str, value: Any = 0.0, trainable: bool = True):
         super().__init__(name, value)
         self.trainable = trainable
 
 
-class Constant(_Held):
+class Constant(Held):
     """A named array that is never learned; it is an argument of compiled programs, not part of them."""
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ()
+
+    def _fitting_node(self, update: Node, session: Any) -> Node:
+        raise GraphError(f"{self!r} cannot be updated by a call: use a cg.State for what calls change.")
 
 
-class State(_Held):
-    """A value that calls read and update: running statistics, a random key, a cache.
+class State(Held):
+    """A value that calls read and update by assignment: running statistics, a random key, a cache."""
 
-    Inside `call()`, use it like a Parameter and assign `state.value = node` to update it. The update is part
-    of the graph and takes effect when anything of that graph is computed (value, back, step); a later call
-    that comes before sees the new value all the same, as an expression.
-    """
-
-    __slots__ = ("_pending", "__weakref__")
-    # Whether any update was ever assigned: graphs without states must not pay for looking.
-    any_pending = False
-
-    def __init__(self, name: str, value: Any):
-        self._pending: Any = None
-        super().__init__(name, value)
-
-    @property
-    def value(self) -> jax.Array:
-        """The present value; computes an update that is still pending."""
-        if self._pending is not None:
-            array = self._pending.value
-            if self._pending is not None:
-                self.commit(array)
-        return self._value
-
-    @value.setter
-    def value(self, new: Any) -> None:
-        session = current_session.get()
-        aval = getattr(new, "aval", None) if hasattr(new, "call") else None
-        if aval is None:
-            if session is not None:
-                session.states.append((self, self._pending, self._value))  # pyright: ignore[reportArgumentType]
-            self._pending = None
-            _Held.value.fset(self, new)  # pyright: ignore[reportOptionalCall]
-            return
-        if aval.shape != self.aval.shape:
-            raise ShapeError(f"{self!r} cannot be updated with {aval!r}: keep the shape of a State fixed.")
-        if session is not None:
-            session.states.append((self, self._pending, self._value))  # pyright: ignore[reportArgumentType]
-        if session is not None and session.traced and session.outer is not None:
-            raise GraphError(f"{self!r} cannot be updated inside scan, cond, while_loop, vmap or checkpoint: return the "
-                             "new value from that function and assign it outside.")
-        self._pending = new
-        State.any_pending = True
-        states = new.call.states = new.call.states or []
-        if self not in states:
-            states.append(self)
-
-    def commit(self, array: jax.Array) -> None:
-        """Take a computed update as the present value."""
-        self._pending = None
-        self._store(array)
-
-    def restore(self, pending: Any, value: jax.Array) -> None:
-        """Undo updates of a call that failed."""
-        self._pending = pending
-        self._store(value)
+    __slots__ = ()

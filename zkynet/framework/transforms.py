@@ -20,7 +20,7 @@ from .errors import GraphError, InputError, ShapeError
 from .gradients import jacobian_structure
 from .module import _undo
 from .nodes import Expression, Node
-from .operator import as_node, zeros_aval
+from .operator import grounded, zeros_aval
 from .operators.control import mapped, nodes_of, trace
 from .operators.elementwise import identity
 from .operators.shape import moveaxis
@@ -38,6 +38,7 @@ class _Run:
                  argnums: Argnums, wrt: Sequence[Parameter] | None, name: str):
         outer = current_session.get()
         session = outer or Session()
+        self.session = session if outer is None else None  # whose updates a failure takes back
         token = current_session.set(session)
         try:
             self.on_nodes = outer is not None or _has_nodes((args, kwargs))
@@ -60,6 +61,13 @@ class _Run:
         self.slots = tuple([slots[target] for target in self.targets])
         self.of = tuple(range(len(self.outputs)))
         self.what = f"{name} of {_name(function)}"
+
+    def __enter__(self) -> _Run:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if kind is not None and self.session is not None:
+            _undo(self.session)
 
     def _choose(self, args: Sequence[Any], argnums: Argnums, wrt: Sequence[Parameter] | None, name: str) -> None:
         if argnums is None and wrt is None:
@@ -92,13 +100,11 @@ class _Run:
         self.counts = [len(targets[n][0]) for n in self.numbers]
         if self.wrt is not None:
             for parameter in self.wrt:
-                node = as_node(parameter, session, _parameter_name(parameter, name))
-                self.targets.append(node if node.isleaf() else node.inputs[0])
+                self.targets.append(grounded(_parameter(parameter, name), session, parameter))
         return self.targets, trees
 
     def scalar(self, name: str) -> None:
-        aval = self.outputs[0].aval
-        if len(self.outputs) != 1 or aval.shape != ():
+        if len(self.outputs) != 1 or self.outputs[0].shape != ():
             raise ShapeError(f"{name} needs a function that returns one scalar, but {self.what} returned "
                              f"{[o.aval for o in self.outputs]}. Reduce it (op.sum, op.mean), or use jacobian or vjp.")
 
@@ -129,7 +135,7 @@ class _Run:
         return (inputs, list(parts[position:])) if self.numbers else list(parts[position:])
 
 
-def _parameter_name(parameter: Any, name: str) -> Any:
+def _parameter(parameter: Any, name: str) -> Parameter:
     if not isinstance(parameter, Parameter):
         raise InputError(f"{name}: wrt takes a list of Parameters, but got {parameter!r}.")
     return parameter
@@ -158,9 +164,9 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = None, wrt: Sequence
 
     @functools.wraps(f, updated=())
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        call = _Run(f, args, kwargs, argnums, wrt, "grad")
-        call.scalar("grad")
-        outputs = call.finish(vjp_structure(call.structure, call.slots, call.of, seeded=True))
+        with _Run(f, args, kwargs, argnums, wrt, "grad") as call:
+            call.scalar("grad")
+            outputs = call.finish(vjp_structure(call.structure, call.slots, call.of, seeded=True))
         return call.value(outputs), call.assemble(outputs[len(call.structure.outputs):])
 
     return wrapped
@@ -204,9 +210,9 @@ def vjp(f: Callable[..., Any], argnums: Argnums = None, wrt: Sequence[Parameter]
 
     @functools.wraps(f, updated=())
     def wrapped(*args: Any, cotangent: Any, **kwargs: Any) -> Any:
-        call = _Run(f, args, kwargs, argnums, wrt, "vjp")
-        seeds = _like(cotangent, [o.aval for o in call.outputs], call, "cotangent", "output")
-        outputs = call.finish(vjp_structure(call.structure, call.slots, call.of), seeds)
+        with _Run(f, args, kwargs, argnums, wrt, "vjp") as call:
+            seeds = _like(cotangent, [o.aval for o in call.outputs], call, "cotangent", "output")
+            outputs = call.finish(vjp_structure(call.structure, call.slots, call.of), seeds)
         return call.value(outputs), call.assemble(outputs[len(call.structure.outputs):])
 
     return wrapped
@@ -224,9 +230,9 @@ def jvp(f: Callable[..., Any], argnums: Argnums = None, wrt: Sequence[Parameter]
 
     @functools.wraps(f, updated=())
     def wrapped(*args: Any, tangent: Any, **kwargs: Any) -> Any:
-        call = _Run(f, args, kwargs, argnums, wrt, "jvp")
-        seeds = _like(tangent, [t.aval for t in call.targets], call, "tangent", "input")
-        outputs = call.finish(jvp_structure(call.structure, call.slots), seeds)
+        with _Run(f, args, kwargs, argnums, wrt, "jvp") as call:
+            seeds = _like(tangent, [t.aval for t in call.targets], call, "tangent", "input")
+            outputs = call.finish(jvp_structure(call.structure, call.slots), seeds)
         count = len(call.structure.outputs)
         return call.value(outputs), call.value(outputs[count:])
 
@@ -264,10 +270,10 @@ def jacobian(f: Callable[..., Any], argnums: Argnums = None, wrt: Sequence[Param
 
     @functools.wraps(f, updated=())
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        call = _Run(f, args, kwargs, argnums, wrt, "jacobian")
-        if len(call.outputs) != 1:
-            raise ShapeError(f"{call.what}: jacobian needs one output, but got {len(call.outputs)}.")
-        outputs = call.finish(jacobian_structure(call.structure, call.slots))
+        with _Run(f, args, kwargs, argnums, wrt, "jacobian") as call:
+            if len(call.outputs) != 1:
+                raise ShapeError(f"{call.what}: jacobian needs one output, but got {len(call.outputs)}.")
+            outputs = call.finish(jacobian_structure(call.structure, call.slots))
         return call.assemble(outputs[len(call.structure.outputs):])
 
     return wrapped
@@ -389,4 +395,4 @@ def local_derivative(node: Any, index: int) -> Node:
 def operator_again(node: Any, inputs: Sequence[Node]) -> Node:
     from .operator import apply
 
-    return apply(node.operator, inputs, node.signature.attrs)
+    return apply(node.operator, tuple(inputs), node.signature.attrs)

@@ -256,7 +256,14 @@ class _Collector:
             if self.plan.closed:
                 notes[0] += f", modules open to depth {self.plan.depth} of {self.facts.deepest()}"
         if self.direction != "forward" and not self.numbers.gradients:
-            notes.append("no gradients yet: call back() before plot_cg to see them")
+            notes.append(
+                "no gradients yet: "
+                + (
+                    "values=True computes them"
+                    if self.numbers.backed
+                    else "call back() before plot_cg to see them"
+                )
+            )
         if self.numbers.bad is not None:
             notes.append(self.numbers.alarm(self.facts.facts[self.numbers.bad]))
         return notes

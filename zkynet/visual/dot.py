@@ -133,8 +133,10 @@ def _ends(edge: Edge) -> tuple[str, str]:
 
 
 def _quoted(text: str) -> str:
-    """A plain attribute: backslashes would start dot's own escapes."""
-    return printable(text).replace("\\", "\\\\").replace("\n", "\\n")
+    """A plain attribute: dot reads entities there too, and escapes that begin with a backslash."""
+    import graphviz
+
+    return graphviz.escape(_text(text))
 
 
 def run_dot(text: str, format: str) -> bytes:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from importlib import resources
 
 from zkynet.visual import style
 from zkynet.visual.picture import Kind, Picture
 from zkynet.visual.style import printable
 from zkynet.visual.svg import stylesheet
-from zkynet.visual.viewer import SCRIPT, STYLE
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
@@ -42,12 +42,16 @@ def page(views: Sequence[tuple[str, Picture, str]], start: int = 0) -> str:
     return _PAGE.format(
         title=title,
         policy=escape(POLICY, quote=True),
-        style=STYLE + stylesheet(),
+        style=_file("viewer.css") + stylesheet(),
         choice=choice,
         legend=_legend(kinds, alarmed),
         sheets=sheets,
-        script=SCRIPT,
+        script=_file("viewer.js"),
     )
+
+
+def _file(name: str) -> str:
+    return resources.files("zkynet.visual").joinpath(name).read_text("utf-8")
 
 
 def framed(page: str, height: int = 480) -> str:

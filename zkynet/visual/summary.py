@@ -130,7 +130,13 @@ def summary(module: Any, *inputs: Any, **keywords: Any) -> Summary:
     nodes: list[Any] = []
     roots: list[Any] = []
     if inputs or keywords:
-        result = module(*inputs, **keywords)
+        # A call in training mode updates states (running means, random streams); looking must not.
+        states = [(state, state._pending, state._value) for _, state in module.named_states()]
+        try:
+            result = module(*inputs, **keywords)
+        finally:
+            for state, pending, value in states:
+                state.restore(pending, value)
         roots, nodes = roots_of(result)[0], list(result.nodes)
     rows: dict[int, Row] = {}
     root = _rows("", module, rows, set())

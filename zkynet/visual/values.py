@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +23,7 @@ class Numbers:
 
     values: dict[int, np.ndarray] = field(default_factory=dict)
     gradients: dict[int, np.ndarray] = field(default_factory=dict)
+    backed: bool = False  # whether back() was called
     bad: int | None = None
     bad_gradient: bool = False
 
@@ -48,29 +48,26 @@ class Numbers:
         return f"first {what} that is not finite: {fact.name}, {count:,} of {np.size(array):,} elements"
 
 
-def gather(facts: Facts, compute: bool | None = None, gradients: bool = True) -> Numbers:
-    """Collects what is known; computes all forward values where the graph is small or `compute` says so."""
-    wanted = [f.node for f in facts.facts if not f.node.is_computed and not isinstance(f.node.aval, tuple)]
-    if compute is None:
-        small = sum(int(np.prod(node.shape)) for node in wanted) <= COMPUTE_ELEMENTS
-        compute = len(facts.facts) <= COMPUTE_NODES and small
-    if compute and wanted:
+def gather(facts: Facts, compute: bool | None = None) -> Numbers:
+    """Collects what is known; computes values and gradients where the graph is small or `compute` says so."""
+    plain = [fact for fact in facts.facts if not isinstance(fact.node.aval, tuple)]
+    small = len(facts.facts) <= COMPUTE_NODES and sum(_size(f) for f in plain) <= COMPUTE_ELEMENTS
+    compute = small if compute is None else compute
+    if compute:
         try:
-            evaluate(wanted)
+            evaluate([fact.node for fact in plain])
         except ZkynetError:
             pass  # such as a graph that is being traced: it has shapes and no values
-    numbers = Numbers()
+    numbers = Numbers(backed=any(fact.node.call.backward is not None for fact in plain))
     room = SCAN_ELEMENTS
-    for fact in facts.facts:
-        node = fact.node
-        if node.is_computed and not isinstance(node.aval, tuple):
-            room -= int(np.prod(node.shape))
+    for fact in plain:
+        if fact.node.is_computed:
+            room -= _size(fact)
             if room < 0:
                 break
-            _keep(numbers.values, fact, node.value)
-    if gradients:
-        for fact, gradient in zip(facts.facts, gradients_of(facts.facts), strict=True):
-            _keep(numbers.gradients, fact, gradient)
+            _keep(numbers.values, fact, fact.node.value)
+    for fact in plain if numbers.backed else ():
+        _keep(numbers.gradients, fact, _gradient(fact, compute))
     numbers.bad = next((i for i, array in numbers.values.items() if _is_bad(facts.facts[i], array)), None)
     if numbers.bad is None:
         backwards = reversed(numbers.gradients.items())
@@ -79,9 +76,16 @@ def gather(facts: Facts, compute: bool | None = None, gradients: bool = True) ->
     return numbers
 
 
-def gradients_of(facts: Sequence[Fact]) -> list[Any]:
-    """The gradient at each node after `back()`; None before, and where none flows."""
-    return [None if isinstance(fact.node.aval, tuple) else fact.node.gvalue for fact in facts]
+def _size(fact: Fact) -> int:
+    return int(np.prod(fact.node.shape, dtype=np.int64))
+
+
+def _gradient(fact: Fact, compute: bool) -> Any:
+    """The gradient at a node after `back()`; where nothing may be computed, only one that was read before."""
+    backward = fact.node.call.backward
+    if backward is None or (fact.is_leaf and fact.node.template is None):
+        return None  # a number in a formula has a gradient that nobody wants
+    return fact.node.gvalue if compute else backward.computed.get(backward.slots.get(fact.node.serial))
 
 
 def _keep(arrays: dict[int, np.ndarray], fact: Fact, value: Any) -> None:

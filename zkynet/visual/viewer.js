@@ -1,32 +1,4 @@
-"""The style and the script of the HTML page. The script holds no data: it reads the SVG it finds."""
-
-STYLE = """
-*{box-sizing:border-box}html,body{height:100%;margin:0}
-body{display:flex;flex-direction:column;color:var(--ink);background:var(--page);font-size:13px}
-header,footer{display:flex;flex-wrap:wrap;align-items:center;gap:6px 14px;padding:6px 12px;flex:none}
-header{border-bottom:1px solid var(--frame-line)}footer{border-top:1px solid var(--frame-line);font-size:11px}
-h1{font-size:15px;margin:0;flex:1 1 160px;min-width:0;overflow:hidden;text-overflow:ellipsis;
-white-space:nowrap}
-button,select,input{font:inherit;color:var(--ink);background:var(--frame1);border:1px solid var(--frame-line);
-border-radius:4px;padding:2px 7px}button{cursor:pointer;min-width:28px;margin-left:3px}input{width:150px}
-output{color:var(--faint);min-width:4em}.chip{display:inline-flex;align-items:center;gap:4px}
-.hint{color:var(--faint);margin-left:auto}main{flex:1;position:relative;overflow:auto;min-height:0}
-main.live{overflow:hidden;cursor:grab;touch-action:none}main.live.drag{cursor:grabbing}
-.sheet[hidden]{display:none}main.live .sheet{position:absolute;inset:0}
-main.live .sheet>svg{width:100%;height:100%;display:block}
-main.live .heading,main.live .page{display:none}.box{cursor:pointer}
-.box.found rect{stroke:#d500c8!important;stroke-width:3!important}.box.chosen rect{stroke-width:3!important}
-main.live svg{user-select:none;-webkit-user-select:none}
-main.search .box:not(.found){opacity:.3}main.search .edge,main.search .label{opacity:.2}
-main.near .edge:not(.near),main.near .label{opacity:.18}.edge.near path{stroke-width:2.2!important}
-#detail{position:absolute;right:10px;top:10px;max-width:min(420px,80%);max-height:80%;overflow:auto;
-background:var(--frame1);border:1px solid var(--frame-line);border-radius:6px;padding:6px 10px;cursor:auto;
-box-shadow:0 2px 10px #0004}#detail[hidden]{display:none}#detail button{float:right}
-pre{margin:0;font:12px/1.45 ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace;white-space:pre-wrap;
-overflow-wrap:anywhere}
-"""
-
-SCRIPT = r"""
+// The page's script. It holds no data: it reads the SVG it finds, and writes with textContent only.
 "use strict";
 (() => {
 const get = id => document.getElementById(id);
@@ -183,4 +155,3 @@ if (get("view")) get("view").onchange = e => { choose(null); show(Number(e.targe
 addEventListener("resize", draw);
 fit(0.8);
 })();
-"""

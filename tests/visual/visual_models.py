@@ -1,0 +1,119 @@
+"""Small models for the tests of pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from zkynet.framework import cg, op
+
+
+class Simple(cg.Module):
+    """f(x) = (x + w) x^2"""
+
+    def __init__(self, w0: float = 1):
+        super().__init__(inputs=(cg.Variable("x"),), params=(cg.Parameter("w", w0),))
+
+    def call(self, x):
+        a = op.add(x, self.param("w"))
+        b = op.square(x)
+        return op.mult(a, b)
+
+
+class Pair(cg.Module):
+    """The sum of two calls of Simple: of two modules, or of one twice."""
+
+    def __init__(self, share_weights: bool, share_inputs: bool):
+        names = ("x1",) if share_inputs else ("x1", "x2")
+        super().__init__(inputs=tuple(cg.Variable(name) for name in names))
+        self._m1 = Simple()
+        self._m2 = self._m1 if share_weights else Simple(2)
+
+    def call(self, x1, x2=None):
+        return op.add(self._m1(x1), self._m2(x1 if x2 is None else x2))
+
+
+class Scale(cg.Module):
+    """y = x * w + b, elementwise, of a given width."""
+
+    def __init__(self, width: int):
+        super().__init__(inputs=(cg.Variable("x"),))
+        self.w = cg.Parameter("w", np.ones(width, np.float32))
+        self.b = cg.Parameter("b", np.zeros(width, np.float32))
+
+    def call(self, x):
+        return x * self.w + self.b
+
+
+class Block(cg.Module):
+    """Two Scales with a sine between."""
+
+    def __init__(self, width: int):
+        super().__init__(inputs=(cg.Variable("x"),))
+        self.up = Scale(width)
+        self.down = Scale(width)
+
+    def call(self, x):
+        return self.down(op.sin(self.up(x)))
+
+
+class Stack(cg.Module):
+    """Blocks one after the other, with or without a residual around each."""
+
+    def __init__(self, count: int, width: int = 4, residual: bool = False, widths: bool = False):
+        super().__init__(inputs=(cg.Variable("x"),))
+        self.blocks = [Block(width) for _ in range(count)]
+        self.head = Scale(width)
+        self.residual = residual
+        if widths:  # no two blocks alike
+            for index, block in enumerate(self.blocks):
+                block.extra = cg.Parameter("extra", np.ones((index + 1, width), np.float32))
+
+    def call(self, x):
+        for block in self.blocks:
+            y = block(x)
+            if hasattr(block, "extra"):
+                y = y + (block.extra * 0.5)[0]
+            x = x + y if self.residual else y
+        return self.head(x)
+
+
+class Recurrent(cg.Module):
+    """One cell called several times."""
+
+    def __init__(self, count: int):
+        super().__init__(inputs=(cg.Variable("x"),))
+        self.cell = Scale(3)
+        self.count = count
+
+    def call(self, x):
+        for _ in range(self.count):
+            x = self.cell(x)
+        return x
+
+
+def chain(count: int, names: tuple[str, ...] = ("sin", "cos", "square", "negative"), seed: int | None = 0):
+    """A graph of so many elementwise operators and no modules; in random order, or (seed=None) in turn."""
+    random = np.random.RandomState(seed) if seed is not None else None
+
+    def call(x):
+        for index in range(count):
+            x = getattr(op, names[random.randint(len(names)) if random else index % len(names)])(x)
+        return x
+
+    return cg.Module.build("Chain", call, (cg.Variable("x"),))(np.ones(3, np.float32))
+
+
+def tangle(count: int, parameters: int = 60):
+    """A graph without modules in which every operator uses two of the last ten results, or a parameter."""
+    random = np.random.RandomState(0)
+    held = [cg.Parameter(f"p{index}", float(index)) for index in range(parameters)]
+
+    def call(x):
+        found = [x]
+        for _ in range(count):
+            first = found[-1 - random.randint(min(10, len(found)))]
+            other = held[random.randint(parameters)] if random.rand() < 0.5 else found[-1]
+            found.append(op.add(first, other) if random.rand() < 0.5 else op.mult(first, other))
+        return found[-1]
+
+    return cg.Module.build("Tangle", call, (cg.Variable("x"),))(1.0)
