@@ -197,18 +197,7 @@ def test_calls_in_worker_threads_of_asyncio():
     assert asyncio.run(main()) == [0, 1, 4, 9]
 
 
-def test_states_of_a_failed_computation_are_taken_back():
-    """The failure may come when the graph is computed, long after call() returned."""
-    class Fragile(cg.Operator):
-        jit = True
-        fail = True
-
-        def __init__(self):
-            super().__init__(inputs=(cg.Variable("x"),))
-
-        def call(self, x):
-            return op.add(x, 1.0)
-
+def test_a_python_body_that_fails_inside_call_takes_back_updates():
     state = cg.State("s", 1.0)
     boom = [True]
 

@@ -72,7 +72,7 @@ class Stack(cg.Module):
         for block in self.blocks:
             y = block(x)
             if hasattr(block, "extra"):
-                y = y + (block.extra * 0.5)[0]
+                y = y + op.sum_to(block.extra, shape=y.shape[-1:])
             x = x + y if self.residual else y
         return self.head(x)
 

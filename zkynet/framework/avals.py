@@ -70,6 +70,18 @@ def make_aval(shape: tuple[int, ...], dtype: Any, weak_type: bool = False) -> Av
     return aval
 
 
+_array_classes: dict[type, bool] = {}
+
+
+def is_jax_array(value: Any) -> bool:
+    """`isinstance(value, jax.Array)`, which goes through a metaclass, remembered by class."""
+    kind = value.__class__
+    found = _array_classes.get(kind)
+    if found is None:
+        found = _array_classes[kind] = isinstance(value, jax.Array)
+    return found
+
+
 _NUMBERS = {bool: "bool", int: "int32", float: "float32", complex: "complex64"}
 _WIDE_NUMBERS = {bool: "bool", int: "int64", float: "float64", complex: "complex128"}
 _number_avals: dict[tuple[type, bool], Aval] = {}

@@ -152,10 +152,11 @@ def evaluate(nodes: list[Node]) -> None:
 def known_values(leaves: Sequence[Node]) -> list[Any]:
     """The values of leaves; raises TracedValueError where only the shape is known."""
     values = [leaf._value for leaf in leaves]
-    if any([value is None for value in values]):
-        raise TracedValueError(
-            "a value was asked for while only shapes are known (in compile, scan, cond, while_loop or vmap). "
-            "Use op.cond, op.where or op.scan instead of Python control flow on values.")
+    for value in values:
+        if value is None:
+            raise TracedValueError(
+                "a value was asked for while only shapes are known (in compile, scan, cond, while_loop or vmap). "
+                "Use op.cond, op.where or op.scan instead of Python control flow on values.")
     return values
 
 

@@ -14,14 +14,12 @@ from .errors import DeviceError
 _PRECISIONS = {"float32": None, "bfloat16": "bfloat16", "float64": "float64"}
 _default: str = "float32"
 _override: ContextVar[str | None] = ContextVar("zkynet_precision", default=None)
-# The common case, no cast at all, must cost nothing per leaf.
-_any_cast = False
+# Whether any precision but the default was ever asked for: the common case must cost nothing per leaf.
+casts = False
 
 
 def compute_dtype() -> np.dtype | None:
     """The dtype that floating leaves are cast to, or None to leave them as they are."""
-    if not _any_cast:
-        return None
     name = _PRECISIONS[_override.get() or _default]
     return None if name is None else jax.numpy.dtype(name)
 
@@ -48,10 +46,10 @@ def precision(name: str) -> Iterator[None]:
     >>> y.dtype.name
     'bfloat16'
     """
-    global _any_cast
+    global casts
     _check(name)
     token = _override.set(name)
-    _any_cast = True
+    casts = True
     try:
         with jax.enable_x64(name == "float64"):
             yield
@@ -61,10 +59,10 @@ def precision(name: str) -> Iterator[None]:
 
 def set_precision(name: str) -> None:
     """Make a precision the default of this process; see `precision`."""
-    global _default, _any_cast
+    global _default, casts
     _check(name)
     _default = name
-    _any_cast = _any_cast or name != "float32"
+    casts = casts or name != "float32"
     jax.config.update("jax_enable_x64", name == "float64")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from .avals import is_jax_array
 from .errors import GraphError, InputError, ShapeError
 from .nodes import Expression, LeafNode, ModuleGraph, Node, register_end
 from .operator import array_leaf, as_node, grounded
@@ -308,6 +309,10 @@ def _ground(value: Any, variable: Variable, session: Session, bound: dict[Variab
     if isinstance(value, Node):
         bound[variable] = value
         return value
+    if value.__class__ in _PLAIN or is_jax_array(value):
+        node = array_leaf(value, session, variable, variable.short_name)
+        bound[variable] = _uncast(node)
+        return node
     if value is None:
         return None
     if isinstance(value, Expression):
@@ -319,9 +324,13 @@ def _ground(value: Any, variable: Variable, session: Session, bound: dict[Variab
         tree = bound[variable] = jax.tree.map(lambda item: _ground(item, variable, session, {}), value,
                                               is_leaf=lambda item: isinstance(item, (Expression, Template)))
         return tree
-    node = array_leaf(value, session, variable, f"input {variable.name!r}")
+    node = array_leaf(value, session, variable, variable.short_name)
     bound[variable] = _uncast(node)
     return node
+
+
+# What most inputs are: no need to look whether they are anything else.
+_PLAIN = (int, float, bool, np.ndarray)
 
 
 def _uncast(node: Node) -> Node:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import config
-from .avals import Aval, aval_like, aval_of, make_aval
+from .avals import Aval, aval_like, aval_of, is_jax_array, make_aval
 from .errors import GraphError, InputError, ShapeError, TracedValueError, ZkynetError
 from .nodes import Expression, LeafNode, Node, OperatorNode, not_a_value, register_end
 from .session import Call, Session, current_session, describe_origin, user_frame
@@ -459,7 +459,8 @@ def as_node(value: Any, session: Session | None, op: Any) -> Node:
             return root
         raise InputError(f"{op.name} needs one node, but got a result with several outputs; take one of them.")
     if isinstance(value, Template):
-        return _cast(grounded(value, session, op))
+        leaf = grounded(value, session, op)
+        return _cast(leaf) if config.casts else leaf
     return array_leaf(value, session, None, op.name)
 
 
@@ -506,16 +507,15 @@ def array_leaf(value: Any, session: Session | None, template: Template | None, n
         leaf = session.leaves.get(key)
         if leaf is not None:
             return _cast(leaf)
-    array = _checked_array(value, name)
+    array = value if is_jax_array(value) else _copied_array(
+        value, name if template is None else f"input {template.name!r}")
     leaf = LeafNode(aval_of(array), array, template, session.call if session is not None else Call(), None)
     if key is not None and array is value and session is not None:
         session.leaves[key] = leaf
-    return _cast(leaf)
+    return _cast(leaf) if config.casts else leaf
 
 
-def _checked_array(value: Any, name: str) -> Any:
-    if isinstance(value, jax.Array):
-        return value
+def _copied_array(value: Any, name: str) -> Any:
     try:
         array = np.asarray(value)
     except ValueError:

@@ -352,4 +352,4 @@ def _scan_length(slices: list[Node], length: int | None) -> int:
     return lengths.pop()  # pyright: ignore[reportReturnType]
 
 
-__all__ = ["checkpoint", "cond", "mapped", "scan", "trace", "while_loop"]
+__all__ = ["cond", "scan", "while_loop"]

@@ -1,0 +1,621 @@
+"""Indexing by NumPy's rules, gathering and scattering.
+
+Static parts of an index (ints, slices, None, Ellipsis) belong to the structure; arrays and nodes are inputs
+without gradient. Arrays that are known on the host are checked at the call. Positions that are only known
+when the program runs cannot raise there: one that is out of range reads nan (the smallest number of an integer
+dtype) and writes nothing. Negative positions count from the end throughout.
+"""
+
+from __future__ import annotations
+
+import builtins
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..errors import InputError, ShapeError, TracedValueError
+from ..nodes import Engine, Expression, Node
+from ..templates import Template
+from . import elementwise as ew
+from .arguments import axis_of, misfit, node_of
+from .create import arange, default_dtype, full, zeros
+from .registry import builtin
+from .shape import broadcast_to, cast, cut, cut_axis, expand_dims, flatten, flip, place, reshape, sum_to
+
+ARRAY = "array"  # stands in an index for the next of the index arrays
+
+# One entry an axis: an int, a slice as (first element, count, step), None for a new axis, ARRAY for an array.
+Index = tuple[Any, ...]
+
+
+class OutOfRange(ShapeError, IndexError):
+    """An index beyond the end of an axis; ends Python's iteration protocols as an IndexError."""
+
+
+# Reading an index -------------------------------------------------------------------------------------------
+
+
+class _Parser:
+    """Splits an index into its static form and its arrays, for an array of a known shape."""
+
+    def __init__(self, node: Node, name: str):
+        self.node = node
+        self.name = name
+        self.axis = 0
+        self.entries: list[Any] = []
+        self.arrays: list[Any] = []
+        self.inserted: list[int] = []  # axes of length 1 that NumPy's True and False index
+        self.known = True  # all positions are within range
+        self.distinct = True  # no position is given twice
+
+    def parse(self, index: Any) -> None:
+        items = index if isinstance(index, tuple) else (index,)
+        # A list of one kind or another becomes an array; nodes and arrays stay what they are.
+        items = [self._readable(item) for item in items]
+        ellipses = [i for i, item in enumerate(items) if item is Ellipsis]
+        if len(ellipses) > 1:
+            raise self._wrong("an index can only have one Ellipsis (...)")
+        missing = self.node.ndim - builtins.sum([_consumed(item) for item in items])
+        if missing < 0:
+            raise self._wrong(f"{self.node.ndim - missing} indices for {self.node.aval!r}", OutOfRange)
+        if ellipses:
+            items[ellipses[0]:ellipses[0] + 1] = [builtins.slice(None)] * missing
+        for item in items:
+            self._entry(item)
+        if len(self.inserted):
+            self.node = expand_dims(self.node, axis=tuple(self.inserted))
+
+    def _readable(self, item: Any) -> Any:
+        if isinstance(item, Expression):
+            item = item.root
+            return self._mask(item) if item.dtype == bool else item
+        if isinstance(item, Template):
+            return self._readable(node_of(item, self.name))
+        if isinstance(item, jax.Array) and item.dtype != bool:
+            return node_of(item, self.name)
+        if isinstance(item, (list, np.ndarray, jax.Array, np.generic)):
+            array = np.asarray(item)
+            if array.size == 0 and isinstance(item, list):
+                array = array.astype(np.int32)
+            return array.item() if array.ndim == 0 and array.dtype.kind in "iub" else array
+        return item
+
+    def _mask(self, node: Node) -> np.ndarray:
+        try:
+            return np.asarray(node.value)
+        except TracedValueError as error:
+            raise TracedValueError(
+                f"{self.name}: a boolean mask decides the shape of the result, so it must be known now; inside "
+                "compile, scan, cond or vmap use op.where, or multiply with the mask.") from error
+
+    def _entry(self, item: Any) -> None:
+        if item is None:
+            self.entries.append(None)
+        elif isinstance(item, builtins.slice):
+            self._slice(item)
+        elif item is True or item is False:
+            self.inserted.append(self.axis + len(self.inserted))
+            self._array(np.arange(int(item)))
+        elif isinstance(item, (np.ndarray, Node)):
+            self._positions(item)
+        else:
+            self._int(item)
+
+    def _int(self, item: Any) -> None:
+        try:
+            position = operator.index(item)
+        except TypeError:
+            raise InputError(
+                f"{self.name}: an index is made of ints, slices, None, Ellipsis and arrays or nodes of integers or "
+                f"booleans, but got {type(item).__name__} {str(item)[:60]!r}.") from None
+        length = self.node.shape[self.axis]
+        if not -length <= position < length:
+            raise self._wrong(f"index {position} is out of range for axis {self.axis} of {self.node.aval!r}",
+                              OutOfRange)
+        self.entries.append(position % length)
+        self.axis += 1
+
+    def _slice(self, item: builtins.slice) -> None:
+        if builtins.any([isinstance(part, (Expression, Template)) for part in (item.start, item.stop, item.step)]):
+            raise InputError(f"{self.name}: the bounds of a slice decide the shape of the result, so they cannot be "
+                             "nodes. Use op.slice(x, starts, sizes), or int(node) where its value is known.")
+        start, stop, step = item.indices(self.node.shape[self.axis])
+        count = len(range(start, stop, step))
+        self.entries.append((start, count, step) if count > 1 else (start if count else 0, count, 1))
+        self.axis += 1
+
+    def _positions(self, item: Any) -> None:
+        if item.dtype == bool:
+            shape = self.node.shape[self.axis:self.axis + item.ndim]
+            if item.shape != shape:
+                raise self._wrong(f"a boolean mask of shape {item.shape} on axes of lengths {shape}", OutOfRange)
+            for places in np.nonzero(item):
+                self._array(places)
+            self.axis += item.ndim
+            return
+        if item.dtype.kind not in "iu":
+            raise InputError(f"{self.name}: an index array needs integers or booleans, but got {item.dtype.name}.")
+        if isinstance(item, np.ndarray):
+            item = self._checked(item)
+        else:
+            self.known = False
+        self.distinct = self.distinct and item.ndim == 0
+        self._array(item)
+        self.axis += 1
+
+    def _checked(self, positions: np.ndarray) -> np.ndarray:
+        length = self.node.shape[self.axis]
+        if positions.size and not (-length <= positions.min() and positions.max() < length):
+            worst = positions.max() if positions.max() >= length else positions.min()
+            raise self._wrong(f"index {worst} is out of range for axis {self.axis} of {self.node.aval!r}", OutOfRange)
+        return np.where(positions < 0, positions + length, positions).astype(np.int32)
+
+    def _array(self, array: Any) -> None:
+        self.entries.append(ARRAY)
+        self.arrays.append(array.astype(np.int32) if isinstance(array, np.ndarray) else array)
+
+    def _wrong(self, message: str, kind: type[ShapeError] = ShapeError) -> ShapeError:
+        return misfit(self.name, message + ".", kind)
+
+
+def _consumed(item: Any) -> int:
+    """How many axes an item indexes."""
+    if item is None or item is Ellipsis or item is True or item is False:
+        return 0
+    return item.ndim if isinstance(item, np.ndarray) and item.dtype == bool else 1
+
+
+def _parsed(x: Any, index: Any, name: str) -> tuple[Node, list[Any], dict[str, Any]]:
+    """The node that is indexed, the index arrays, and the static attributes."""
+    parser = _Parser(node_of(x, name), name)
+    parser.parse(index)
+    return parser.node, parser.arrays, {
+        "index": tuple(parser.entries), "outside": None if parser.known else "nan", "distinct": parser.distinct}
+
+
+# The static part of an index --------------------------------------------------------------------------------
+
+
+class _Box:
+    """The part of an array that an index without arrays takes, as a slice, a reversal and a reshape."""
+
+    def __init__(self, index: Index, shape: Sequence[int]):
+        self.starts, self.counts, self.steps, self.result = [], [], [], []
+        entries = (*index, *[(0, n, 1) for n in shape[len([e for e in index if e is not None]):]])
+        self.flipped = []
+        for entry in entries:
+            if entry is None:
+                self.result.append(1)
+                continue
+            start, count, step = (entry, 1, 1) if isinstance(entry, int) else entry
+            if step < 0:
+                self.flipped.append(len(self.starts))
+                start, step = start + (count - 1) * step, -step
+            self.starts.append(start)
+            self.counts.append(count)
+            self.steps.append(step)
+            if not isinstance(entry, int):
+                self.result.append(count)
+
+    @property
+    def stops(self) -> list[int]:
+        return [start + (count - 1) * step + 1 if count else start
+                for start, count, step in zip(self.starts, self.counts, self.steps, strict=True)]
+
+    def take(self, x: Any) -> jax.Array:
+        part = jax.lax.slice(x, self.starts, self.stops, self.steps)
+        return jnp.reshape(jax.lax.rev(part, self.flipped), self.result)
+
+    def shaped(self, values: Any) -> jax.Array:
+        """Values of the result's shape, laid out as in the array."""
+        values = jnp.reshape(jnp.broadcast_to(values, self.result), self.counts)
+        return jax.lax.rev(values, self.flipped)
+
+    def spread(self, values: Any, shape: Sequence[int]) -> jax.Array:
+        """Zeros of a shape with laid-out values in their places."""
+        widths = [(start, n - stop, step - 1) for start, stop, step, n in
+                  zip(self.starts, self.stops, self.steps, shape, strict=True)]
+        return jax.lax.pad(values, jnp.zeros((), values.dtype), widths)
+
+
+def _python_index(index: Index, arrays: Sequence[Any]) -> tuple:
+    """The index that jax.numpy understands."""
+    remaining = iter(arrays)
+    found: list[Any] = []
+    for entry in index:
+        if isinstance(entry, tuple):
+            start, count, step = entry
+            stop = start + count * step
+            found.append(builtins.slice(start, stop if stop >= 0 else None, step))
+        else:
+            found.append(next(remaining) if entry == ARRAY else entry)
+    return tuple(found)
+
+
+def _mode(outside: str | None) -> dict[str, Any]:
+    """How jax.numpy treats positions: trusted, or counted from the end when negative and checked."""
+    if outside is None:
+        return {"mode": "promise_in_bounds", "wrap_negative_indices": False}
+    return {"mode": "fill"}
+
+
+# getitem ----------------------------------------------------------------------------------------------------
+
+
+@builtin(name="getitem", no_gradient=("indices",))
+def indexed(x, *indices, index, outside, distinct):
+    """x[index]; see `getitem`. `outside` says what positions out of range give: "nan", "zero", None for never."""
+    if not indices:
+        return _Box(index, x.shape).take(x)
+    fill = 0 if outside == "zero" else None
+    return x.at[_python_index(index, indices)].get(fill_value=fill, unique_indices=distinct, **_mode(outside))
+
+
+@indexed.def_vjp
+def _(g, y, x, *indices, index, outside, distinct):
+    if not indices:
+        box = _Box(index, x.shape)
+        g = reshape(g, shape=tuple(box.counts))
+        if box.flipped:
+            g = flip(g, axis=tuple(box.flipped))
+        return (place(g, shape=x.shape, starts=tuple(box.starts), steps=tuple(box.steps)),)
+    into_x = added(zeros(x.shape, g.dtype), g, *indices, index=index, outside=outside, distinct=distinct)
+    return (into_x, *indices)
+
+
+def getitem(x: Any, index: Any) -> Node:
+    """x[index] by NumPy's rules; also written `node[...]`.
+
+    The index may contain ints, slices, None, Ellipsis, arrays of integers or booleans, and nodes. A mask (an array
+    or a node of booleans) must be known when this is called, because the shape depends on it.
+
+    Raises:
+        OutOfRange (an IndexError): for an int, or an integer in a list or NumPy array, that is out of range. An
+            integer that is only known when the program runs reads nan instead.
+        InputError: for anything else in an index.
+
+    >>> from zkynet.framework import op
+    >>> x = op.reshape(op.arange(6), (2, 3))
+    >>> x[1, ::-1].value.tolist(), x[:, [0, 2]].value.tolist(), x[None, ..., op.argmax([0, 7, 0])].shape
+    ([5, 4, 3], [[0, 2], [3, 5]], (1, 2))
+    """
+    node, arrays, attributes = _parsed(x, index, "getitem")
+    return indexed(node, *arrays, **attributes)
+
+
+def take(x: Any, indices: Any, axis: int | None = None) -> Node:
+    """The elements at integer positions along an axis (of the flattened array by default): x[..., indices, ...].
+
+    >>> from zkynet.framework import op
+    >>> op.take([[1.0, 2.0], [3.0, 4.0]], [1, 1, 0], axis=1).value.tolist()
+    [[2.0, 2.0, 1.0], [4.0, 4.0, 3.0]]
+    """
+    node = node_of(x, "take")
+    node, axis = (flatten(node), 0) if axis is None else (node, axis_of(axis, node.ndim, "take"))
+    node, arrays, attributes = _parsed(node, (builtins.slice(None),) * axis + (indices,), "take")
+    return indexed(node, *arrays, **attributes)
+
+
+# Writing ----------------------------------------------------------------------------------------------------
+
+
+@builtin(name="add_at", no_gradient=("indices",))
+def added(x, values, *indices, index, outside, distinct):
+    """x with values added at an index; see `add_at`."""
+    if indices:
+        where = x.at[_python_index(index, indices)]
+        return where.add(values.astype(x.dtype), unique_indices=distinct, **_mode(outside))
+    box = _Box(index, x.shape)
+    return x + box.spread(box.shaped(values.astype(x.dtype)), x.shape)
+
+
+@added.def_vjp
+def _(g, y, x, values, *indices, index, outside, distinct):
+    return (g, _values_part(g, values, indices, index, outside, distinct), *indices)
+
+
+def _values_part(g: Node, values: Node, indices: Sequence[Node], index: Index, outside: Any, distinct: bool) -> Node:
+    """The cotangent of values that were written at an index."""
+    part = indexed(g, *indices, index=index, outside=outside and "zero", distinct=distinct)
+    return sum_to(part, shape=values.shape)
+
+
+@builtin(name="set_at", no_gradient=("indices",))
+def assigned(x, values, *indices, index, outside, distinct):
+    """x with values in place of what was at an index; see `set_at`."""
+    values = values.astype(x.dtype)
+    if indices:
+        where = x.at[_python_index(index, indices)]
+        return where.set(values, unique_indices=distinct, **_mode(outside))
+    box = _Box(index, x.shape)
+    values = box.shaped(values)
+    if builtins.max(box.steps, default=1) == 1:
+        return jax.lax.dynamic_update_slice(x, values, box.starts)
+    chosen = box.spread(jnp.ones(values.shape, bool), x.shape)
+    return jax.lax.select(chosen, box.spread(values, x.shape), x)
+
+
+@assigned.def_vjp
+def _(g, y, x, values, *indices, index, outside, distinct):
+    attributes = {"index": index, "outside": outside, "distinct": distinct}
+    into_x = assigned(g, zeros((), g.dtype), *indices, **attributes)
+    part = indexed(g, *indices, index=index, outside=outside and "zero", distinct=distinct)
+    if not distinct:
+        # Where a position is given twice, only the value that was written last has a gradient.
+        ticket = reshape(arange(part.aval.size), shape=part.shape)
+        kept = assigned(full(x.shape, -1), ticket, *indices, **attributes)
+        part = part * cast(ew.equal(indexed(kept, *indices, **attributes), ticket), dtype=g.dtype)
+    return (into_x, sum_to(part, shape=values.shape), *indices)
+
+
+def set_at(x: Any, index: Any, values: Any) -> Node:
+    """A copy of x with x[index] = values; differentiable in x and in values, which broadcast.
+
+    The result has the dtype of x. Where a position is given twice, one of its values stays (on CPU the last).
+
+    >>> from zkynet.framework import op
+    >>> op.set_at([1.0, 2.0, 3.0], [0, 2], 9.0).value.tolist()
+    [9.0, 2.0, 9.0]
+    """
+    node, arrays, attributes = _parsed(x, index, "set_at")
+    return _restored(assigned(node, node_of(values, "set_at"), *arrays, **attributes), x)
+
+
+def add_at(x: Any, index: Any, values: Any) -> Node:
+    """A copy of x with x[index] += values; positions that are given twice receive both. Differentiable in both.
+
+    The result has the dtype of x.
+
+    >>> from zkynet.framework import op
+    >>> op.add_at([1.0, 2.0, 3.0], [0, 0], 1.0).value.tolist()
+    [3.0, 2.0, 3.0]
+    """
+    node, arrays, attributes = _parsed(x, index, "add_at")
+    return _restored(added(node, node_of(values, "add_at"), *arrays, **attributes), x)
+
+
+def _restored(node: Node, x: Any) -> Node:
+    """Without the axes that were inserted for a True or False in the index."""
+    shape = node_of(x, "set_at").shape
+    return node if node.shape == shape else reshape(node, shape=shape)
+
+
+# Along an axis ----------------------------------------------------------------------------------------------
+
+
+@builtin(name="gather", no_gradient=("indices",))
+def gathered(x, indices, *, axis, outside):
+    """y[i, j, k] = x[indices[i, j, k], j, k] for axis 0; see `gather`."""
+    own = tuple([n if d == axis else m for d, (n, m) in enumerate(zip(x.shape, indices.shape, strict=True))])
+    x = jax.lax.slice(x, (0,) * x.ndim, own)
+    fill = 0 if outside == "zero" else None
+    return jnp.take_along_axis(x, indices, axis, fill_value=fill, **_mode(outside))
+
+
+@gathered.def_vjp
+def _(g, y, x, indices, *, axis, outside):
+    return (scattered(zeros(x.shape, g.dtype), indices, g, axis=axis, outside=outside), indices)
+
+
+@builtin(name="scatter_add", no_gradient=("indices",))
+def scattered(x, indices, values, *, axis, outside):
+    """y = x, then y[indices[i, j, k], j, k] += values[i, j, k] for axis 0; see `scatter_add`."""
+    values = jnp.broadcast_to(values, indices.shape).astype(x.dtype)
+    own = tuple([n if d == axis else m for d, (n, m) in enumerate(zip(x.shape, indices.shape, strict=True))])
+    if indices.shape[axis] == 1:
+        # One position for each line: comparing beats scattering, and melts into what surrounds it.
+        places = jax.lax.broadcasted_iota(indices.dtype, own, axis)
+        wrapped = jnp.where(indices < 0, indices + x.shape[axis], indices)
+        part = jnp.where(places == wrapped, values, jnp.zeros((), x.dtype))
+    else:
+        lines = [jnp.moveaxis(a, axis, -1) for a in (indices, values)]
+        lines = [a.reshape(-1, a.shape[-1]) for a in lines]
+        part = jax.vmap(lambda i, v: jnp.zeros(x.shape[axis], x.dtype).at[i].add(v, **_mode(outside)))(*lines)
+        rest = [m for d, m in enumerate(own) if d != axis]
+        part = jnp.moveaxis(part.reshape(*rest, x.shape[axis]), -1, axis)
+    return x + jax.lax.pad(part, jnp.zeros((), x.dtype), [(0, n - m, 0) for n, m in zip(x.shape, own, strict=True)])
+
+
+@scattered.def_vjp
+def _(g, y, x, indices, values, *, axis, outside):
+    part = gathered(g, indices, axis=axis, outside=outside and "zero")
+    return g, indices, sum_to(part, shape=values.shape)
+
+
+def _position_node(indices: Any, length: int, name: str) -> tuple[Node, str | None]:
+    """Integer positions along an axis as a node, and what happens outside; those known on the host are checked."""
+    if isinstance(indices, (list, np.ndarray, int)):
+        array = np.asarray(indices)
+        if array.dtype.kind in "iu":
+            if array.size and not (-length <= array.min() and array.max() < length):
+                raise misfit(name, f"positions from {array.min()} to {array.max()} for an axis of length {length}.",
+                             OutOfRange)
+            return node_of(np.where(array < 0, array + length, array).astype(np.int32), name), None
+    node = node_of(indices, name)
+    if node.dtype.kind not in "iu":
+        raise InputError(f"{name}: positions must be integers, but got {node.dtype.name}.")
+    return node, "nan"
+
+
+def gather(x: Any, indices: Any, axis: int = 0) -> Node:
+    """y[i, j, k] = x[indices[i, j, k], j, k] for axis 0, likewise for others; PyTorch's gather, indices before axis.
+
+    `indices` has as many axes as x; where it is shorter along another axis than x, the rest of x is not read.
+
+    Raises:
+        ShapeError: when it is longer there, or has not as many axes.
+
+    >>> from zkynet.framework import op
+    >>> op.gather([[1.0, 2.0], [3.0, 4.0]], [[0], [1]], axis=1).value.tolist()
+    [[1.0], [4.0]]
+    """
+    node = node_of(x, "gather")
+    axis = axis_of(axis, node.ndim, "gather")
+    positions, outside = _position_node(indices, node.shape[axis], "gather")
+    _check_lines(node, positions, axis, "gather")
+    return gathered(node, positions, axis=axis, outside=outside)
+
+
+def _check_lines(x: Node, positions: Node, axis: int, name: str) -> None:
+    if positions.ndim != x.ndim or builtins.any(
+            [m > n for d, (n, m) in enumerate(zip(x.shape, positions.shape, strict=True)) if d != axis]):
+        raise misfit(name, f"positions {positions.aval!r} do not fit {x.aval!r} along axis {axis}: they need as many "
+                           "axes, none of them longer except that one.")
+
+
+def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Node:
+    """As `gather`, but x and indices broadcast along the other axes (NumPy); what `argsort` and `argmax` give.
+
+    >>> from zkynet.framework import op
+    >>> op.take_along_axis([[1.0, 2.0], [3.0, 4.0]], [[0]], axis=1).value.tolist()
+    [[1.0], [3.0]]
+    """
+    node = node_of(x, "take_along_axis")
+    node, axis = (flatten(node), 0) if axis is None else (node, axis_of(axis, node.ndim, "take_along_axis"))
+    positions, outside = _position_node(indices, node.shape[axis], "take_along_axis")
+    if positions.ndim != node.ndim:
+        raise misfit("take_along_axis", f"positions {positions.aval!r} need as many axes as {node.aval!r}.")
+    try:
+        common = np.broadcast_shapes(*[(*n.shape[:axis], 1, *n.shape[axis + 1:]) for n in (node, positions)])
+    except ValueError:
+        raise misfit("take_along_axis", f"positions {positions.aval!r} do not broadcast with {node.aval!r} beside "
+                                        f"axis {axis}.") from None
+    node, positions = (_widened(n, common, axis) for n in (node, positions))
+    return gathered(node, positions, axis=axis, outside=outside)
+
+
+def _widened(node: Node, common: tuple[int, ...], axis: int) -> Node:
+    shape = (*common[:axis], node.shape[axis], *common[axis + 1:])
+    return node if node.shape == shape else broadcast_to(node, shape=shape)
+
+
+def scatter_add(x: Any, indices: Any, values: Any, axis: int = 0) -> Node:
+    """A copy of x with y[indices[i, j, k], j, k] += values[i, j, k] for axis 0, likewise for others.
+
+    PyTorch's scatter_add with the axis last; the transpose of `gather`. `values` broadcasts to `indices`.
+
+    >>> from zkynet.framework import op
+    >>> op.scatter_add([0.0, 0.0], [1, 1, 0], [1.0, 2.0, 4.0]).value.tolist()
+    [4.0, 3.0]
+    """
+    node = node_of(x, "scatter_add")
+    axis = axis_of(axis, node.ndim, "scatter_add")
+    positions, outside = _position_node(indices, node.shape[axis], "scatter_add")
+    _check_lines(node, positions, axis, "scatter_add")
+    return scattered(node, positions, node_of(values, "scatter_add"), axis=axis, outside=outside)
+
+
+@builtin(name="one_hot", no_gradient=True)
+def marked(indices, *, num_classes, dtype, axis):
+    """1 at the positions along a new axis; see `one_hot`."""
+    return jax.nn.one_hot(indices, num_classes, dtype=dtype, axis=axis)
+
+
+def one_hot(indices: Any, num_classes: int, dtype: Any = None, axis: int = -1) -> Node:
+    """A new axis of length `num_classes` with a 1 at the position given, zeros elsewhere (everywhere, for a position
+    out of range); float32 (or the precision in force) by default. It has no gradient.
+
+    >>> from zkynet.framework import op
+    >>> op.one_hot([0, 2], 3).value.tolist()
+    [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    dtype = default_dtype() if dtype is None else jax.dtypes.canonicalize_dtype(dtype)
+    return marked(node_of(indices, "one_hot"), num_classes=num_classes, dtype=dtype, axis=axis)
+
+
+# Windows at computed positions ------------------------------------------------------------------------------
+
+
+@builtin(name="dynamic_slice", no_gradient=("starts",))
+def window(x, *starts, sizes):
+    """The part of x of the given sizes from `starts` on; see `dynamic_slice`."""
+    return jax.lax.dynamic_slice(x, starts, sizes)
+
+
+@window.def_vjp
+def _(g, y, x, *starts, sizes):
+    return (replaced(zeros(x.shape, g.dtype), g, *starts), *starts)
+
+
+@builtin(name="dynamic_update_slice", no_gradient=("starts",))
+def replaced(x, values, *starts):
+    """x with `values` from `starts` on; see `dynamic_update_slice`."""
+    return jax.lax.dynamic_update_slice(x, values.astype(x.dtype), starts)
+
+
+@replaced.def_vjp
+def _(g, y, x, values, *starts):
+    return (replaced(g, zeros(values.shape, g.dtype), *starts), window(g, *starts, sizes=values.shape), *starts)
+
+
+def _starts(starts: Any, node: Node, name: str) -> list[Any]:
+    """One start an axis, from a sequence of ints and nodes or from one node with an element an axis."""
+    found = list(starts) if isinstance(starts, (list, tuple)) else None
+    if found is None:
+        vector = node_of(starts, name)
+        if vector.ndim == 0 and node.ndim == 1:
+            found = [vector]
+        else:
+            found = [reshape(cut_axis(vector, 0, i, i + 1), shape=()) for i in range(vector.shape[0])]
+    if len(found) != node.ndim:
+        raise misfit(name, f"needs one start for each of the {node.ndim} axes of {node.aval!r}, but got {len(found)}.")
+    return found
+
+
+def dynamic_slice(x: Any, starts: Any, sizes: Sequence[int]) -> Node:
+    """The part of x of static `sizes` from `starts` on, which may be nodes: one for each axis.
+
+    A start from which the part would not fit is moved so that it does.
+
+    >>> from zkynet.framework import op
+    >>> op.dynamic_slice([1.0, 2.0, 3.0], [op.argmax([0, 1])], (2,)).value.tolist()
+    [2.0, 3.0]
+    """
+    node = node_of(x, "dynamic_slice")
+    return window(node, *_starts(starts, node, "dynamic_slice"), sizes=tuple(sizes))
+
+
+def dynamic_update_slice(x: Any, values: Any, starts: Any) -> Node:
+    """A copy of x with `values` (as many axes, none longer) from `starts` on; differentiable in x and values.
+
+    A start from which the values would not fit is moved so that they do.
+
+    >>> from zkynet.framework import op
+    >>> op.dynamic_update_slice([1.0, 2.0, 3.0], [9.0], [1]).value.tolist()
+    [1.0, 9.0, 3.0]
+    """
+    node = node_of(x, "dynamic_update_slice")
+    values = node_of(values, "dynamic_update_slice")
+    return replaced(node, values, *_starts(starts, node, "dynamic_update_slice"))
+
+
+def slice(x: Any, starts: Any, sizes: Sequence[int]) -> Node:
+    """The part of x of the given sizes from `starts` on: one start (an int or a node) and one size for each axis.
+
+    Raises:
+        OutOfRange: when starts are ints and the part reaches beyond x. With nodes see `dynamic_slice`.
+
+    >>> from zkynet.framework import op
+    >>> op.slice([1.0, 2.0, 3.0], (1,), (2,)).value.tolist()
+    [2.0, 3.0]
+    """
+    node = node_of(x, "slice")
+    given = _starts(starts, node, "slice")
+    if not builtins.all([isinstance(start, (int, np.integer)) for start in given]):
+        return window(node, *given, sizes=tuple(sizes))
+    stops = tuple([int(start) + size for start, size in zip(given, sizes, strict=True)])
+    if builtins.any([not 0 <= a <= b <= n for a, b, n in zip(given, stops, node.shape, strict=True)]):
+        raise misfit("slice", f"from {tuple(given)} to {stops} is not within {node.aval!r}.", OutOfRange)
+    return cut(node, starts=tuple(map(int, given)), stops=stops, steps=(1,) * node.ndim)
+
+
+Engine.symbols["getitem"] = getitem
+
+__all__ = [
+    "add_at", "dynamic_slice", "dynamic_update_slice", "gather", "getitem", "one_hot", "scatter_add", "set_at",
+    "slice", "take", "take_along_axis",
+]
