@@ -92,15 +92,15 @@ class Adam:
             parameter.value = parameter - scale * m_new / (op.sqrt(v_new) + 1e-8)
 
 
-def load(seed: int) -> list[np.ndarray]:
+def load(seed: int) -> list[Any]:
     """Training and test images and labels."""
-    digits = load_digits()
+    digits: Any = load_digits()
     images = (digits.images[:, None] / 16.0).astype(np.float32)
     labels = digits.target.astype(np.int32)
     return train_test_split(images, labels, test_size=0.25, random_state=seed, stratify=labels)
 
 
-def train(net: Net, data: list[np.ndarray], epochs: int, batch: int = 32, rate: float = 3e-3,
+def train(net: Net, data: list[Any], epochs: int, batch: int = 32, rate: float = 3e-3,
           seed: int = 0) -> list[tuple[float, float]]:
     """Mean loss and test accuracy after every epoch."""
     train_x, test_x, train_y, test_y = data
@@ -133,14 +133,15 @@ def train(net: Net, data: list[np.ndarray], epochs: int, batch: int = 32, rate: 
     return history
 
 
-def save(net: Net, data: list[np.ndarray], history: list[tuple[float, float]], out: Path) -> None:
+def save(net: Net, data: list[Any], history: list[tuple[float, float]], out: Path) -> None:
     """The graph's picture, the curve and the trained parameters."""
     from matplotlib import pyplot
 
     out.mkdir(parents=True, exist_ok=True)
     result = Loss(net)(data[0][:32], data[2][:32])
     plot_cg(result, save_path=out / "graph.svg", title="Digits: the graph of the loss", quiet=True)
-    np.savez(out / "parameters.npz", **{name: np.asarray(array) for name, array in net.state_dict().items()})
+    arrays: dict[str, Any] = {name: np.asarray(array) for name, array in net.state_dict().items()}
+    np.savez(out / "parameters.npz", **arrays)
     losses, accuracies = zip(*history, strict=True)
     figure, left = pyplot.subplots(figsize=(6, 3.5), layout="constrained")
     epochs = range(1, len(history) + 1)

@@ -35,7 +35,7 @@ def no_dot(monkeypatch):
 
 def test_as_in_the_seed(capsys) -> None:
     plot = plot_cg(Simple()(3).root, wait=2, title="test_**Same**Inputs: 1/2")
-    assert plot.path is not None and plot.path.name == "test_Same_Inputs_1_2.html" and plot.path.is_file()
+    assert plot.path is not None and plot.path.name == "test__Same_Inputs_1_2.html" and plot.path.is_file()
     said = capsys.readouterr().out
     assert str(plot.path) in said and "no display" in said
 

@@ -16,7 +16,8 @@ ONES = np.ones((2, 4), np.float32)
 
 
 def draw(graph, **options) -> Picture:
-    return collect(graph, **options)[0]
+    # Compiling a program for the values takes longer than all the rest.
+    return collect(graph, **{"values": False, **options})[0]
 
 
 def find(picture: Picture, title: str, kind: str | None = None) -> list[Box]:
@@ -33,7 +34,7 @@ def fan_out(picture: Picture, box: Box) -> int:
 
 
 def test_simple_model() -> None:
-    picture = draw(Simple()(3))
+    picture = draw(Simple()(3), values=None)
     assert picture.title == "Simple" and picture.clusters == []
     assert sorted(box.title for box in picture.boxes) == ["add", "mult", "square", "w", "x"]
     assert one(picture, "x").kind == "input" and one(picture, "w").kind == "parameter"
@@ -67,9 +68,9 @@ def test_composites_show_what_is_shared(share_weights: bool, share_inputs: bool)
 
 def test_gradients_show_after_back() -> None:
     result = Pair(True, False)(3, 4)
-    assert not any("grad" in line for box in draw(result).boxes for line in box.lines)
+    assert not any("grad" in line for box in draw(result, values=None).boxes for line in box.lines)
     result.back()
-    picture = draw(result)
+    picture = draw(result, values=None)
     assert "grad = 25" in one(picture, "w").lines
     assert not any(edge.gradient for edge in picture.edges)
 
@@ -79,7 +80,7 @@ def test_backward_direction() -> None:
     before = draw(result, direction="backward")
     assert any("call back()" in note for note in before.notes)
     result.back()
-    picture = draw(result, direction="backward")
+    picture = draw(result, direction="backward", values=None)
     assert all(edge.gradient for edge in picture.edges) and len(picture.edges) == 5
     assert fan_out(picture, one(picture, "mult")) == 2 and fan_out(picture, one(picture, "w")) == 0
     assert one(picture, "mult").kind == "gradient" and "grad = 33" in one(picture, "x").lines
@@ -90,7 +91,7 @@ def test_backward_direction() -> None:
 def test_both_directions() -> None:
     result = Simple()(3.0)
     result.back()
-    picture = draw(result, direction="both")
+    picture = draw(result, direction="both", values=None)
     forward = [edge for edge in picture.edges if not edge.gradient]
     back = [edge for edge in picture.edges if edge.gradient]
     assert len(forward) == 5 and all(edge.against for edge in back)
@@ -105,7 +106,7 @@ def test_no_gradient_flows_to_an_index() -> None:
 def test_jacobian_is_called_by_its_shape() -> None:
     result = Simple()(np.array([3.0, 4.0, 5.0], np.float32))
     result.back()
-    assert any(line.startswith("grad [3,3] ") for line in one(draw(result), "x").lines)
+    assert any(line.startswith("grad [3,3] ") for line in one(draw(result, values=None), "x").lines)
 
 
 def test_operand_used_twice_has_two_edges() -> None:
@@ -206,7 +207,7 @@ def test_equal_blocks_are_drawn_once(residual: bool) -> None:
     assert picture.size == draw(Stack(3, residual=residual)(ONES)).size
     # Values are those of one repetition: they are not shown.
     assert one(picture, "sin").lines == ()
-    assert draw(result, fold=False).size > 10 * 12
+    assert draw(result, fold=False).size > 100
 
 
 def test_folded_block_can_be_closed() -> None:
@@ -218,7 +219,7 @@ def test_folded_block_can_be_closed() -> None:
 
 def test_two_equal_blocks_and_unequal_blocks_are_drawn_each() -> None:
     assert len(find(draw(Stack(2)(ONES)), "sin")) == 2
-    assert len(find(draw(Stack(4, widths=True)(ONES)), "sin")) == 4
+    assert len(find(draw(Stack(4, alike=False)(ONES)), "sin")) == 4
 
 
 def test_blocks_that_differ_in_a_shared_parameter_or_in_wiring_are_not_folded() -> None:
@@ -289,18 +290,18 @@ def test_5000_nodes_in_equal_blocks() -> None:
 
 
 def test_5000_nodes_in_unequal_blocks() -> None:
-    picture = check_readable(Stack(350, widths=True)(ONES), 4500, most=60)
+    picture = check_readable(Stack(480, alike=False)(ONES), 4500, most=60)
     assert any(box.title == "blocks.0: Block" for box in picture.boxes)
 
 
 def test_limit_none_shows_everything_and_depth_is_kept_as_far_as_it_goes() -> None:
-    graph = Stack(40, widths=True)(ONES)
-    assert draw(graph, limit=None).size == len(graph.nodes) - 0
+    graph = Stack(40, alike=False)(ONES)
+    assert draw(graph, limit=None).size == len(graph.nodes)
     assert draw(graph, depth=1, limit=100).size <= 100
 
 
 def test_pages_offer_depths_that_fit() -> None:
-    pictures = collect(Stack(30, widths=True)(ONES), several=True)
+    pictures = collect(Stack(30, alike=False)(ONES), several=True, values=False)
     sizes = [picture.size for picture in pictures]
     assert len(sizes) == len(set(sizes)) >= 2 and max(sizes) <= 300
 
@@ -310,12 +311,12 @@ def test_pages_offer_depths_that_fit() -> None:
 
 def test_large_graph_is_not_computed() -> None:
     graph = chain(300)
-    draw(graph)
+    draw(graph, values=None)
     assert not graph.root.is_computed
     small = chain(10)
     draw(small, values=False)
     assert not small.root.is_computed
-    draw(small)
+    draw(small, values=None)
     assert small.root.is_computed
 
 
@@ -333,7 +334,7 @@ def test_first_value_that_is_not_finite_is_marked() -> None:
     def call(x):
         return op.square(op.sin(x / 0.0)) + x
 
-    picture = draw(cg.Module.build("F", call, (cg.Variable("x"),))(np.zeros(3, np.float32)))
+    picture = draw(cg.Module.build("F", call, (cg.Variable("x"),))(np.zeros(3, np.float32)), values=None)
     (bad,) = [box for box in picture.boxes if box.alarm]
     assert bad.title == "divide" and "3 of 3" in bad.alarm and bad.alarm in picture.notes
 
@@ -341,7 +342,7 @@ def test_first_value_that_is_not_finite_is_marked() -> None:
 def test_gradient_that_is_not_finite_is_marked() -> None:
     result = cg.Module.build("F", lambda x: op.sqrt(x) * 2.0, (cg.Variable("x"),))(0.0)
     result.back()
-    (bad,) = [box for box in draw(result).boxes if box.alarm]
+    (bad,) = [box for box in draw(result, values=None).boxes if box.alarm]
     assert bad.title == "x" and "gradient" in bad.alarm
 
 
@@ -358,13 +359,13 @@ def test_bad_value_in_a_collapsed_module_marks_the_module() -> None:
         def call(self, x):
             return op.sin(self.bad(x - 1.0))
 
-    picture = draw(Outer()(1.0), depth=0)
+    picture = draw(Outer()(1.0), depth=0, values=None)
     assert "log" in one(picture, "bad: Bad").alarm
 
 
 def test_infinite_constant_is_no_fault() -> None:
     call = cg.Module.build("F", lambda x: op.maximum(x, -np.inf), (cg.Variable("x"),))
-    assert not any(box.alarm for box in draw(call(1.0)).boxes)
+    assert not any(box.alarm for box in draw(call(1.0), values=None).boxes)
 
 
 def test_details_name_path_and_line_but_no_folder() -> None:

@@ -45,35 +45,35 @@ class Scale(cg.Module):
 
 
 class Block(cg.Module):
-    """Two Scales with a sine between."""
+    """Two Scales with some sines between."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, sines: int = 1):
         super().__init__(inputs=(cg.Variable("x"),))
         self.up = Scale(width)
         self.down = Scale(width)
+        self.sines = sines
 
     def call(self, x):
-        return self.down(op.sin(self.up(x)))
+        x = self.up(x)
+        for _ in range(self.sines):
+            x = op.sin(x)
+        return self.down(x)
 
 
 class Stack(cg.Module):
-    """Blocks one after the other, with or without a residual around each."""
+    """Blocks one after the other, with or without a residual around each; all alike, or no repetition."""
 
-    def __init__(self, count: int, width: int = 4, residual: bool = False, widths: bool = False):
+    def __init__(self, count: int, width: int = 4, residual: bool = False, alike: bool = True):
         super().__init__(inputs=(cg.Variable("x"),))
-        self.blocks = [Block(width) for _ in range(count)]
+        # The steps of the Thue-Morse word hold no stretch twice in a row.
+        parity = [index.bit_count() % 2 for index in range(count + 1)]
+        self.blocks = [Block(width, 1 if alike else 2 + parity[i + 1] - parity[i]) for i in range(count)]
         self.head = Scale(width)
         self.residual = residual
-        if widths:  # no two blocks alike
-            for index, block in enumerate(self.blocks):
-                block.extra = cg.Parameter("extra", np.ones((index + 1, width), np.float32))
 
     def call(self, x):
         for block in self.blocks:
-            y = block(x)
-            if hasattr(block, "extra"):
-                y = y + op.sum_to(block.extra, shape=y.shape[-1:])
-            x = x + y if self.residual else y
+            x = x + block(x) if self.residual else block(x)
         return self.head(x)
 
 
@@ -111,9 +111,9 @@ def tangle(count: int, parameters: int = 60):
     def call(x):
         found = [x]
         for _ in range(count):
-            first = found[-1 - random.randint(min(10, len(found)))]
-            other = held[random.randint(parameters)] if random.rand() < 0.5 else found[-1]
-            found.append(op.add(first, other) if random.rand() < 0.5 else op.mult(first, other))
+            before = found[-1 - random.randint(min(10, len(found)))]
+            other = held[random.randint(parameters)] if random.rand() < 0.5 else before
+            found.append(op.add(found[-1], other) if random.rand() < 0.5 else op.mult(found[-1], other))
         return found[-1]
 
     return cg.Module.build("Tangle", call, (cg.Variable("x"),))(1.0)

@@ -13,6 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 
+def x64_mode() -> bool:
+    """Whether JAX computes in 64 bits at present."""
+    return jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+
+
 class Aval:
     """Shape, dtype and weak type (Python scalars adapt to the arrays they meet) of one array."""
 

@@ -22,7 +22,7 @@ from .nodes import Node, OperatorNode, topological
 from .operator import Operator, Signature, Variable, as_node, output, outputs_of, unwrap, zeros_aval
 from .operators.elementwise import add, mult
 from .operators.linalg import tensordot
-from .operators.shape import broadcast_to, cast, full, sum_to
+from .operators.shape import cast, full, sum_to
 from .session import Session, current_session
 from .structure import Structure, linearize, placeholders
 
@@ -53,11 +53,11 @@ def pull_back(outputs: Sequence[Node], cotangents: Sequence[Node], wanted: Seque
         cotangent = total.get(node)
         if cotangent is None or node not in reached or not node.inputs:
             continue
-        if node.signature.operator is output:  # pyright: ignore[reportAttributeAccessIssue]
+        if node.signature.operator is output:
             _accumulate_output(total, node, cotangent)
             continue
         _stand_at(node)
-        needed = [child in reached and node.operator.differentiable(i) for i, child in enumerate(node.inputs)]  # pyright: ignore[reportOptionalMemberAccess]
+        needed = [child in reached and node.signature.operator.differentiable(i) for i, child in enumerate(node.inputs)]
         if not any(needed):
             continue
         for child, part in zip(node.inputs, input_cotangents(node, cotangent, needed), strict=True):
@@ -78,7 +78,7 @@ def _carries(node: Node, reached: set[Node]) -> bool:
     if node.aval.__class__ is Aval and not node.aval.inexact:
         return False
     for index, child in enumerate(node.inputs):
-        if child in reached and node.operator.differentiable(index):  # pyright: ignore[reportOptionalMemberAccess]
+        if child in reached and node.signature.operator.differentiable(index):
             return True
     return False
 
@@ -96,8 +96,9 @@ def _accumulate(total: Cotangents, node: Node, cotangent: Any) -> None:
 def _accumulate_output(total: Cotangents, node: Node, cotangent: Node) -> None:
     """The cotangent of one output, as that of its place in the operator's tuple of outputs."""
     (tupled,) = node.inputs
-    index = node.signature.attrs[0]  # pyright: ignore[reportAttributeAccessIssue]
-    parts: list[Node | None] = [None] * len(tupled.aval)  # pyright: ignore[reportArgumentType]
+    index = node.signature.attrs[0]
+    avals: Any = tupled.aval
+    parts: list[Node | None] = [None] * len(avals)
     parts[index] = cotangent
     _accumulate(total, tupled, parts)
 
@@ -115,11 +116,10 @@ def _fit(cotangent: Node, aval: Aval) -> Node:
 
 def input_cotangents(node: Node, cotangent: Any, needed: Sequence[bool]) -> list[Node | None]:
     """The cotangents of an operator node's inputs where needed, by whichever rule the operator has."""
-    operator = node.operator
-    assert operator is not None
-    kwargs = node.signature.kwargs  # pyright: ignore[reportAttributeAccessIssue]
+    operator = node.signature.operator
+    kwargs = node.signature.kwargs
     if isinstance(cotangent, list):
-        produced: Any = outputs_of(node)  # pyright: ignore[reportArgumentType]
+        produced: Any = outputs_of(node)
         cotangent = tuple([filled(zeros_aval(out.aval), 0) if c is None else c
                            for c, out in zip(cotangent, produced, strict=True)])
     else:
@@ -159,7 +159,7 @@ def _by_local_derivatives(node: Node, cotangent: Node, needed: Sequence[bool]) -
     """The seed's style: the rule gives d output / d input; contract it with the cotangent."""
     parts: list[Node | None] = []
     if isinstance(cotangent, tuple):
-        raise RuleError(f"{_blame(node, node.operator._gradfn)}: an operator with several outputs needs a vjp rule.")  # pyright: ignore
+        raise RuleError(f"{_blame(node, node.signature.operator._gradfn)}: an operator with several outputs needs a vjp rule.")
     for index, need in enumerate(needed):
         if not need:
             parts.append(None)
@@ -172,7 +172,7 @@ def _by_local_derivatives(node: Node, cotangent: Node, needed: Sequence[bool]) -
             parts.append(mult(cotangent, local))
         else:
             raise RuleError(
-                f"{_blame(node, node.operator._gradfn, index)} has shape {local.shape}; expected an elementwise "  # pyright: ignore
+                f"{_blame(node, node.signature.operator._gradfn, index)} has shape {local.shape}; expected an elementwise "
                 f"derivative broadcastable to the output {node.shape}, or the full Jacobian "
                 f"{node.shape + child.shape}.")
     return parts
@@ -185,15 +185,15 @@ def _broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
         return False
 
 
-def _checked(part: Any, node: Node, index: int) -> Node:
+def _checked(part: Any, node: Node, index: int) -> Any:
     """A rule's cotangent for one input, brought to that input's shape and dtype; a wrong one is named."""
     child = node.inputs[index]
-    rule = node.operator.vjp  # pyright: ignore[reportOptionalMemberAccess]
+    rule = node.signature.operator.vjp
     if part is None:
         raise RuleError(f"{_blame(node, rule, index)} is None where a gradient is due. Return zeros, or declare the "
                         "input with cg.Variable(name, differentiable=False).")
     if isinstance(part, list):  # the child is the tuple of outputs of another operator
-        return part  # pyright: ignore[reportReturnType]
+        return part
     try:
         part = as_node(part, current_session.get(), node)
     except InputError:
@@ -209,8 +209,7 @@ def _checked(part: Any, node: Node, index: int) -> Node:
 
 def _blame(node: Node, rule: Any, index: int | None = None) -> str:
     """Who made the wrong cotangent: operator, input, where it was called, where the rule stands."""
-    operator = node.operator
-    assert operator is not None
+    operator = node.signature.operator
     code = getattr(rule, "__code__", None)
     stands = f", rule at {code.co_filename}:{code.co_firstlineno}" if code is not None else ""
     whose = "" if index is None else f"'s cotangent for input {operator.input_name(index)!r}"
@@ -246,7 +245,7 @@ class LocalDerivative(Operator):
     def node(node: Node, index: int) -> Node:
         operator = node.operator
         assert operator is not None
-        kwargs = tuple(node.signature.kwargs.items())  # pyright: ignore[reportAttributeAccessIssue]
+        kwargs = tuple(node.signature.kwargs.items())
         try:
             return LocalDerivative(operator, index, kwargs)(*node.inputs)
         except InputError:
@@ -302,14 +301,13 @@ def _tangent_like(cotangent: jax.Array, primal: jax.Array) -> Any:
 
 
 def _by_jax(node: Node, cotangent: Any) -> list[Node | None]:
-    operator = node.operator
-    assert operator is not None
+    operator = node.signature.operator
     if not operator.jit:
         raise RuleError(f"{_blame(node, None)}: a jit=False operator needs a gradient rule of its own (_gradfn or vjp); "
                         "JAX cannot look into Python code.")
     cotangents = cotangent if isinstance(cotangent, tuple) else (cotangent,)
     exact = tuple(not child.aval.inexact for child in node.inputs)
-    kwargs = tuple(node.signature.kwargs.items())  # pyright: ignore[reportAttributeAccessIssue]
+    kwargs = tuple(node.signature.kwargs.items())
     made = iter(JaxVjp(operator, kwargs, len(node.inputs), exact)(*node.inputs, *cotangents))
     return [filled(zeros_aval(child.aval), 0) if e else next(made)
             for e, child in zip(exact, node.inputs, strict=True)]
@@ -329,8 +327,8 @@ def push_forward(outputs: Sequence[Node], wrt: Sequence[Node], tangents: Sequenc
     for node in order:
         if node in known or not node.inputs or not any(child in known for child in node.inputs):
             continue
-        if node.signature.operator is output:  # pyright: ignore[reportAttributeAccessIssue]
-            part = known[node.inputs[0]][node.signature.attrs[0]]  # pyright: ignore[reportAttributeAccessIssue]
+        if node.signature.operator is output:
+            part = known[node.inputs[0]][node.signature.attrs[0]]
             if part is not None:
                 known[node] = part
             continue
@@ -342,8 +340,7 @@ def push_forward(outputs: Sequence[Node], wrt: Sequence[Node], tangents: Sequenc
 
 
 def _tangent(node: Node, known: Cotangents) -> Any:
-    operator = node.operator
-    assert operator is not None
+    operator = node.signature.operator
     moving = [child in known and operator.differentiable(i) for i, child in enumerate(node.inputs)]
     several = node.aval.__class__ is tuple
     if not any(moving) or (not several and not node.aval.inexact):
@@ -351,8 +348,8 @@ def _tangent(node: Node, known: Cotangents) -> Any:
     if operator.jvp is not None:
         given = tuple([known[child] if m else filled(zeros_aval(child.aval), 0)
                        for child, m in zip(node.inputs, moving, strict=True)])
-        produced: Any = outputs_of(node) if several else node  # pyright: ignore[reportArgumentType]
-        tangent = operator.jvp(given, produced, *node.inputs, **node.signature.kwargs)  # pyright: ignore
+        produced: Any = outputs_of(node) if several else node
+        tangent = operator.jvp(given, produced, *node.inputs, **node.signature.kwargs)
         return list(tangent) if several else _fit(as_node(tangent, current_session.get(), operator), node.aval)
     avals: Any = node.aval if several else (node.aval,)
     seeds = [filled(zeros_aval(aval), 0) for aval in avals]
@@ -454,7 +451,8 @@ def _real_valued(structure: Structure, nodes: list[Node]) -> list[Node]:
 def _reapplied(signature: Signature, node: Node, inputs: list[Node]) -> Node:
     try:
         if signature.operator is output:
-            fitting = Signature(output, signature.attrs, (inputs[0].aval,), inputs[0].aval[signature.attrs[0]])  # pyright: ignore
+            avals: Any = inputs[0].aval
+            fitting = Signature(output, signature.attrs, (avals,), avals[signature.attrs[0]])
         else:
             fitting = signature.operator.signature(signature.attrs, tuple([n.aval for n in inputs]))
     except ShapeError:

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from .avals import Aval
+from .avals import Aval, x64_mode
 from .errors import TracedValueError
 from .nodes import Engine, Node, topological
 from .session import Scope
@@ -113,8 +113,9 @@ def structure_of(key: Key) -> Structure:
 
 def run(structure: Structure, arrays: Sequence[Any], what: Callable[[], str] | None = None) -> list[jax.Array]:
     """Run a structure as one compiled program."""
-    if watcher.get() is not None:
-        return watcher.get()(structure, arrays)  # pyright: ignore[reportOptionalCall]
+    watch = watcher.get()
+    if watch is not None:
+        return watch(structure, arrays)
     return (structure.program or program_of(structure, what))(*arrays)
 
 
@@ -133,8 +134,11 @@ def evaluate(nodes: list[Node]) -> None:
     wanted = [node for node in nodes if node._value is None]
     if not wanted:
         return
-    states = due_states(wanted)
-    key, leaves, slots = linearize([*wanted, *(state._pending for state in states)])
+    if wanted[0].aval.x64 != x64_mode():  # made in a `precision("float64")` block, or outside of this one
+        with jax.enable_x64(wanted[0].aval.x64):
+            return evaluate(nodes)
+    states = due_updates(wanted)
+    key, leaves, slots = linearize([*wanted, *pending_of(states)])
     structure = structure_of(key)
     if watcher.get() is not None:
         structure.remember(slots)
@@ -144,8 +148,6 @@ def evaluate(nodes: list[Node]) -> None:
     for node, value in zip(wanted, values):  # noqa: B905 - the values of the states follow
         node._value = value
     for state, value in zip(states, values[len(wanted):], strict=True):
-        if state._pending._value is None:
-            state._pending._value = value
         state.commit(value)
 
 
@@ -160,8 +162,13 @@ def known_values(leaves: Sequence[Node]) -> list[Any]:
     return values
 
 
-def due_states(nodes: Sequence[Node]) -> list[Any]:
-    """States whose update takes effect when these nodes are computed."""
+def pending_of(held: Sequence[Held]) -> list[Node]:
+    """The updates that are due."""
+    return [one._pending for one in held if one._pending is not None]
+
+
+def due_updates(nodes: Sequence[Node]) -> list[Held]:
+    """Parameters and states whose update takes effect when these nodes are computed."""
     if not Held.any_pending:
         return []
     found: dict[Any, None] = {}

@@ -11,14 +11,14 @@ import numpy as np
 
 from . import module as modules
 from .avals import Aval, aval_of
-from .compile import known_values, leaf_name, structure_of
+from .compile import known_values, leaf_name, pending_of, structure_of
 from .errors import InputError
 from .nodes import Expression, LeafNode, Node, topological
 from .operator import placeholder
 from .operators.control import nodes_of
 from .session import Session, current_session
 from .structure import Structure, linearize
-from .templates import State, Template, Held
+from .templates import Held, Template
 
 
 class _Program(NamedTuple):
@@ -28,7 +28,7 @@ class _Program(NamedTuple):
     run: Callable[..., list[jax.Array]]
     held: list[Held]  # parameters and states, read at every call
     constants: list[Any]
-    states: list[State]
+    states: list[Held]
     tree: Any
     single: bool
 
@@ -79,17 +79,17 @@ class Compiled:
             outputs, tree = nodes_of(self.function(*args, **kwargs), "compile")
             states = _updated(outputs, session)
             given = [node for node in inputs if isinstance(node, LeafNode)]
-            key, found, _ = linearize([*outputs, *(s._pending for s in states)], arguments=given, literals=True)
+            key, found, _ = linearize([*outputs, *pending_of(states)], arguments=given, literals=True)
         except BaseException:
             modules._undo(session)
             raise
         finally:
             current_session.reset(token)
-        for state, pending, value in reversed(session.updates):  # pyright: ignore[reportGeneralTypeIssues]
+        for state, pending, value in reversed(session.updates):
             state.restore(pending, value)
         return self._program(key, found[len(given):], len(given), states, tree)
 
-    def _program(self, key: tuple, captured: list[Node], count: int, states: list[State], tree: Any) -> _Program:
+    def _program(self, key: tuple, captured: list[Node], count: int, states: list[Held], tree: Any) -> _Program:
         held = [leaf for leaf in captured if isinstance(leaf.template, Held)]
         constants = [leaf for leaf in captured if not isinstance(leaf.template, Held)]
         known_values(constants)
@@ -99,7 +99,7 @@ class Compiled:
         order = [*range(count), *(count + captured.index(leaf) for leaf in [*held, *constants])]
         run = _reordered(structure, order, _name(self.function))
         single = tree == jax.tree.structure(0)
-        return _Program(structure, run, [leaf.template for leaf in held], [leaf._value for leaf in constants],  # pyright: ignore
+        return _Program(structure, run, [leaf.template for leaf in held if isinstance(leaf.template, Held)], [leaf._value for leaf in constants],
                         states, tree, single)
 
 
@@ -114,9 +114,9 @@ def _reordered(structure: Structure, order: list[int], name: str) -> Callable[..
     return lambda *arrays: program(*[arrays[i] for i in places])
 
 
-def _updated(outputs: list[Node], session: Session) -> list[State]:
-    found: dict[State, None] = {}
-    for state, _, _ in session.updates:  # pyright: ignore[reportGeneralTypeIssues]
+def _updated(outputs: list[Node], session: Session) -> list[Held]:
+    found: dict[Held, None] = {}
+    for state, _, _ in session.updates:
         if state._pending is not None:
             found[state] = None
     for node in topological(outputs):

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from .backward import vjp_structure
-from .compile import due_states, known_values, leaf_name, run, structure_of
+from .compile import due_updates, known_values, leaf_name, pending_of, run, structure_of
 from .errors import GraphError, ShapeError
 from .nodes import Engine, Node, OperatorNode
 from .operator import zeros_aval
@@ -26,8 +26,8 @@ class Gradients:
     """The gradients of one `back()`. Holds the leaves' arrays and numbers of nodes, never the nodes."""
 
     def __init__(self, root: Node, cotangent: Any):
-        self.states = due_states([root])
-        key, leaves, slots = linearize([root, *(state._pending for state in self.states)], through=True)
+        self.states = due_updates([root])
+        key, leaves, slots = linearize([root, *pending_of(self.states)], through=True)
         self.structure = structure = structure_of(key)
         if structure.names is None:
             structure.names = [leaf_name(leaf) for leaf in leaves]
@@ -56,7 +56,7 @@ class Gradients:
             if template is not None:
                 slot = slots[leaf]
                 templates.setdefault(template, []).append(slot)
-                if template.__class__ is not Parameter or template.trainable:  # pyright: ignore[reportAttributeAccessIssue]
+                if not isinstance(template, Parameter) or template.trainable:
                     wanted.append(slot)
         self.templates = templates
         self.wanted = tuple(wanted)
@@ -102,6 +102,9 @@ class Gradients:
 
     def compute(self, wanted: tuple[int, ...]) -> None:
         """Run that program and keep what it gives."""
+        if self.root_aval.x64 != x64_mode():
+            with jax.enable_x64(self.root_aval.x64):
+                return self.compute(wanted)
         arguments = self.arrays if self.cotangent is None else [*self.arrays, self.cotangent]
         outputs = run(self.program(wanted), arguments, self._describe)
         count = len(self.structure.outputs)
@@ -176,6 +179,9 @@ def jacobian_structure(structure: Structure, wanted: tuple[int, ...], origins: A
 
 def back(root: Node, cotangent: Any = None) -> None:
     """`Node.back` and `ModuleGraph.back`."""
+    if root.aval.x64 != x64_mode():
+        with jax.enable_x64(root.aval.x64):
+            return back(root, cotangent)
     gradients = Gradients(root, cotangent)
     if gradients.observers:
         gradients.compute(gradients.wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,9 +19,11 @@ from .operator import array_leaf, as_node, grounded
 from .session import Scope, Session, current_session
 from .templates import Parameter, State, Template, Variable, as_array
 
-# Compiled functions look at this to notice that some module went from training to evaluation or back.
-_mode_changes = itertools.count(1)
+# Compiled functions look at this to notice that some module went from training to evaluation; it is the same again
+# when the module went back (the exclusive or of a random number for each module that changed).
 mode_version = 0
+_numbers = itertools.count()
+_mode_tokens: weakref.WeakKeyDictionary[Module, int] = weakref.WeakKeyDictionary()
 
 
 class Module:
@@ -54,15 +57,20 @@ class Module:
             inputs = [Variable(p.name) for p in _call_parameters(self)]
             parameters = inspect.signature(self.call).parameters.values()
             self._rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
-        for template, kind in [*((i, Variable) for i in inputs), *((p, Parameter) for p in params)]:
+        self._inputs = self._declared(inputs, Variable, "inputs")
+        self._params = {p.short_name: p for p in self._declared(params, Parameter, "parameters")}
+
+    def _declared(self, templates: Any, kind: type, what: str) -> tuple:
+        if not isinstance(templates, (tuple, list)):
+            raise InputError(f"{self.functional_name}: {what} are given as a tuple, but got {templates!r}.")
+        for template in templates:
             if not isinstance(template, kind):
                 raise InputError(f"{self.functional_name} needs a cg.{kind.__name__} here, but got {template!r}.")
             template.owner = template.owner or self.functional_name
-        self._inputs = tuple(inputs)
-        self._params = {p.short_name: p for p in params}
-        if len(self._params) != len(params):
-            raise InputError(f"{self.functional_name} has two parameters of the same name: "
-                             f"{[p.short_name for p in params]}.")
+        names = [template.short_name for template in templates]
+        if len(set(names)) != len(names):
+            raise InputError(f"{self.functional_name} has two {what} of the same name: {names}.")
+        return tuple(templates)
 
     # What a subclass overrides -------------------------------------------------------------------------
 
@@ -190,8 +198,12 @@ class Module:
         """Put this module and all below it in training mode (`self.training`)."""
         global mode_version
         for module in self.modules():
-            module.training = mode
-        mode_version = next(_mode_changes)
+            if module.training != mode:
+                module.training = mode
+                token = _mode_tokens.get(module)
+                if token is None:
+                    token = _mode_tokens[module] = hash(("mode", next(_numbers)))
+                mode_version ^= token
         return self
 
     def eval(self) -> Module:
@@ -358,5 +370,5 @@ class _Output:
 
 def _undo(session: Session) -> None:
     """Take back state updates of a call that failed."""
-    for state, pending, value in reversed(session.updates):  # pyright: ignore[reportGeneralTypeIssues]
+    for state, pending, value in reversed(session.updates):
         state.restore(pending, value)

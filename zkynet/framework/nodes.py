@@ -96,6 +96,7 @@ class Node(Expression):
     scope: Scope | None
     origin: Origin | None
     serial: int
+    signature: Signature  # of operator nodes
 
     inputs: tuple[Node, ...] = ()
     template: Template | None = None

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from . import config
 from .avals import Aval, aval_like, aval_of, is_jax_array, make_aval
@@ -137,7 +138,7 @@ class Operator:
 
     def evaluate(self, kwargs: dict[str, Any], *arrays: Any) -> Any:
         """The output array(s) from input arrays (possibly tracers): the body of compiled programs."""
-        if not self.jit and any(isinstance(array, jax.core.Tracer) for array in arrays):
+        if not self.jit and any(isinstance(array, Tracer) for array in arrays):
             return self._call_back(kwargs, arrays)
         token = current_session.set(Session())
         try:
@@ -275,7 +276,7 @@ class FunctionOperator(Operator):
         self.__signature__ = inspect.signature(body)
 
     def evaluate(self, kwargs: dict[str, Any], *arrays: Any) -> Any:
-        if not self.jit and any(isinstance(array, jax.core.Tracer) for array in arrays):
+        if not self.jit and any(isinstance(array, Tracer) for array in arrays):
             return self._call_back(kwargs, arrays)
         return self.body(*arrays, **kwargs)
 
@@ -329,7 +330,7 @@ def operator(body: Callable[..., Any] | None = None, *, name: str | None = None,
             variadic |= parameter.kind is parameter.VAR_POSITIONAL
             frozen = no_gradient is True or (no_gradient is not False and parameter.name in no_gradient)
             inputs.append(Variable(parameter.name, differentiable=not frozen))
-    made = FunctionOperator(body, name or body.__name__, inputs, attributes, variadic, jit)  # pyright: ignore[reportAttributeAccessIssue]
+    made = FunctionOperator(body, name or body.__name__, inputs, attributes, variadic, jit)
     made.vjp = vjp
     return made
 
@@ -379,7 +380,7 @@ def apply(op: Operator, args: tuple, attrs: tuple) -> Any:
     return outputs_of(node) if signature.aval.__class__ is tuple else node
 
 
-def outputs_of(node: OperatorNode) -> tuple[OperatorNode, ...]:
+def outputs_of(node: Node) -> tuple[OperatorNode, ...]:
     """The nodes that stand for the outputs of an operator with several."""
     return tuple([
         OperatorNode(_projection(node.signature, i), (node,), node.call, node.scope, node.origin)

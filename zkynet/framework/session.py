@@ -15,7 +15,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .backward import Backward
+    from .gradients import Gradients
     from .module import Module
     from .nodes import LeafNode
     from .templates import Held
@@ -31,7 +31,7 @@ class Call:
 
     def __init__(self) -> None:
         self._id: str | None = None
-        self.backward: Backward | None = None
+        self.backward: Gradients | None = None
         self.updated: list[Held] | None = None  # what has an update that this call's graph computes
         self.observers: dict | None = None
         # Weak references to the graphs' roots, from which `node.parents` is found.

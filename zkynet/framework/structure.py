@@ -8,7 +8,7 @@ and compilation, is done once per structure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -78,7 +78,7 @@ class Structure:
                 values.append(item.operator.evaluate(item.kwargs, *[values[slot] for slot in slots]))
         return [values[slot] for slot in self.outputs]
 
-    def replay(self, leaves: Sequence[Node], origins: Sequence[Node] | None = None) -> list[Node]:
+    def replay(self, leaves: Sequence[Node], origins: Mapping[int, Node] | None = None) -> list[Node]:
         """Make the nodes again over other leaves; returns the node of every slot."""
         session = current_session.get()
         call = session.call if session is not None else leaves[0].call if leaves else Call()
@@ -107,7 +107,8 @@ def _fitting(signature: Signature, inputs: tuple[Node, ...]) -> Signature:
     if avals == signature.in_avals:
         return signature
     if signature.operator is output:
-        return Signature(output, signature.attrs, avals, avals[0][signature.attrs[0]])  # pyright: ignore[reportIndexIssue]
+        tupled: Any = avals[0]
+        return Signature(output, signature.attrs, avals, tupled[signature.attrs[0]])
     return signature.operator.signature(signature.attrs, avals)
 
 
@@ -179,7 +180,7 @@ def linearize(roots: Sequence[Node], arguments: Sequence[Node] = (), through: bo
     for node in inner:
         slots[node] = count
         count += 1
-        key.append(node.signature)  # pyright: ignore[reportAttributeAccessIssue]
+        key.append(node.signature)
         for child in node.inputs:
             key.append(slots[child])
     key.append(None)

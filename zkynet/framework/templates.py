@@ -127,15 +127,14 @@ class Held(Template, Symbols):
     @value.setter
     def value(self, new: Any) -> None:
         session = current_session.get()
-        update = new.root if isinstance(new, Symbols) and not isinstance(new, Template) else None
-        array = None if update is not None else self._fitting(new)
-        if update is not None:
-            update = self._fitting_node(update, session)
+        root: Any = getattr(new, "root", None)  # of nodes and results of modules
+        update = None if root is None else self._fitting_node(root, session)
+        array = self._value if root is not None else self._fitting(new)
         if session is not None:
             session.updates.append((self, self._pending, self._value))
         if update is None:
             self._pending = None
-            self._store(array)  # pyright: ignore[reportArgumentType]
+            self._store(array)
             return
         self._pending = update
         Held.any_pending = True

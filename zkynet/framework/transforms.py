@@ -15,13 +15,13 @@ import jax
 
 from .avals import Aval
 from .backward import jvp_structure, vjp_structure
-from .compile import due_states, known_values, leaf_name, run, structure_of
+from .compile import due_updates, known_values, leaf_name, pending_of, run, structure_of
 from .errors import GraphError, InputError, ShapeError
 from .gradients import jacobian_structure
 from .module import _undo
 from .nodes import Expression, Node
-from .operator import grounded, zeros_aval
-from .operators.control import mapped, nodes_of, trace
+from .operator import array_leaf, as_node, grounded, zeros_aval
+from .operators.control import Named, mapped, nodes_of, trace
 from .operators.elementwise import identity
 from .operators.shape import moveaxis
 from .session import Session, current_session
@@ -52,8 +52,8 @@ class _Run:
             raise
         finally:
             current_session.reset(token)
-        self.states = [] if outer is not None else due_states(self.outputs)
-        roots = [*self.outputs, *(state._pending for state in self.states)]
+        self.states = [] if outer is not None else due_updates(self.outputs)
+        roots = [*self.outputs, *pending_of(self.states)]
         key, self.leaves, slots = linearize(roots, arguments=self.targets, through=True)
         self.structure = structure_of(key)
         if self.structure.names is None:
@@ -88,13 +88,10 @@ class _Run:
             if number not in self.numbers:
                 trees.append(arg)
                 continue
-            nodes, tree = nodes_of(arg, name)
-            for i, node in enumerate(nodes):
-                if node in seen or not node.isleaf():
-                    nodes[i] = identity(node)  # a node that is given twice has two derivatives
-                seen.add(nodes[i])
-            targets[number] = nodes, tree
-            trees.append(jax.tree.unflatten(tree, nodes))
+            items, tree = jax.tree.flatten(arg, is_leaf=_is_leaf)
+            pairs = [_target(item, session, seen, name) for item in items]
+            targets[number] = [target for target, _ in pairs], tree
+            trees.append(jax.tree.unflatten(tree, [node for _, node in pairs]))
         self.arg_trees = [targets[n][1] for n in self.numbers]
         self.targets = [node for n in self.numbers for node in targets[n][0]]
         self.counts = [len(targets[n][0]) for n in self.numbers]
@@ -133,6 +130,23 @@ class _Run:
         if self.wrt is None:
             return inputs
         return (inputs, list(parts[position:])) if self.numbers else list(parts[position:])
+
+
+def _target(item: Any, session: Session, seen: set[Node], name: str) -> tuple[Node, Node]:
+    """What is differentiated, and the node that the function gets for it."""
+    if isinstance(item, Expression):
+        node = as_node(item, session, Named(name))
+        if node in seen or not node.isleaf():
+            node = identity(node)  # a node that is given twice has two derivatives
+        seen.add(node)
+        return node, node
+    if isinstance(item, Template):
+        item = grounded(item, session, Named(name)).value
+    # A leaf of its own: where the function uses the same array or parameter besides, that is a constant.
+    node = array_leaf(item, None, None, name)
+    target = node if node.isleaf() else node.inputs[0]  # below the cast to the precision in force
+    target.call = session.call
+    return target, node
 
 
 def _parameter(parameter: Any, name: str) -> Parameter:
@@ -333,7 +347,7 @@ def vmap(f: Callable[..., Any], in_axes: int | None | Sequence[int | None] = 0, 
 
     @functools.wraps(f, updated=())
     def wrapped(*args: Any) -> Any:
-        axes = list(in_axes) if isinstance(in_axes, (tuple, list)) else [in_axes] * len(args)
+        axes: list[Any] = list(in_axes) if isinstance(in_axes, Sequence) else [in_axes] * len(args)
         if len(axes) != len(args):
             raise InputError(f"vmap: in_axes has {len(axes)} entries for {len(args)} inputs.")
         outer = current_session.get()

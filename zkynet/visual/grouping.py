@@ -117,10 +117,10 @@ def plan(
 
 def choose(facts: Facts, depth: int | None, collapse: Callable[[Any], bool] | None, fold: bool,
            limit: int | None) -> Plan:  # fmt: skip
-    """The deepest plan with at most `limit` boxes; with a `depth`, that one as far as the limit allows."""
+    """The deepest plan (with a `depth`, not deeper than that) with at most `limit` boxes."""
     repeats = Repeats(facts)
     deepest = facts.deepest()
-    depths = [min(max(depth, 0), deepest)] if depth is not None else list(range(deepest, -1, -1))
+    depths = range(deepest if depth is None else min(max(depth, 0), deepest), -1, -1)
     best: Plan | None = None
     for level in depths:
         made = plan(facts, repeats, level, collapse, fold)

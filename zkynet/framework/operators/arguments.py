@@ -12,6 +12,10 @@ from ..operator import as_node
 from ..session import current_session, describe_origin, user_frame
 
 
+class OutOfRange(ShapeError, IndexError):
+    """An index beyond the end of an axis; ends Python's iteration protocols as an IndexError."""
+
+
 class _Caller:
     def __init__(self, name: str):
         self.name = name

@@ -23,7 +23,9 @@ from .registry import builtin
 from .shape import barrier, cast, full, reshape, sum_to
 
 
-class _Named:
+class Named:
+    """Who asks for a node, where that is no operator."""
+
     def __init__(self, name: str):
         self.name = name
 
@@ -32,7 +34,7 @@ def nodes_of(tree: Any, name: str) -> tuple[list[Node], Any]:
     """The nodes of a structure of values, and the structure."""
     session = current_session.get()
     leaves, treedef = jax.tree.flatten(tree, is_leaf=lambda x: isinstance(x, (Expression, Template)))
-    return [as_node(leaf, session, _Named(name)) for leaf in leaves], treedef
+    return [as_node(leaf, session, Named(name)) for leaf in leaves], treedef
 
 
 def trace(function: Callable[..., Any], args: Sequence[Any], name: str) -> tuple[Structure, list[Node], Any]:

@@ -26,8 +26,8 @@ def filled(*, shape, dtype, value):
 def basis(*, shape, dtype):
     """All unit arrays of a shape, stacked on axis 0: an identity matrix reshaped to (size, *shape).
 
-    >>> from zkynet.framework import op
-    >>> op.basis((2,), "float32").value.tolist()
+    >>> from zkynet.framework.operators.create import basis
+    >>> basis((2,), "float32").value.tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
     size = int(np.prod(shape))
@@ -156,4 +156,4 @@ def eye(rows: int, columns: int | None = None, offset: int = 0, dtype: Any = Non
     return diagonal(rows=rows, columns=columns, offset=offset, dtype=_dtype(dtype, 0.0))
 
 
-__all__ = ["arange", "basis", "eye", "full", "full_like", "ones", "ones_like", "zeros", "zeros_like"]
+__all__ = ["arange", "eye", "full", "full_like", "ones", "ones_like", "zeros", "zeros_like"]

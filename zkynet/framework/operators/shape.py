@@ -52,8 +52,8 @@ def stop_gradient(x):
 def barrier(*inputs):
     """y = x for each input, across which the compiler may not move or merge computations.
 
-    >>> from zkynet.framework import op
-    >>> [float(y.value) for y in op.barrier(1.0, 2.0)]
+    >>> from zkynet.framework.operators.shape import barrier
+    >>> [float(y.value) for y in barrier(1.0, 2.0)]
     [1.0, 2.0]
     """
     return jax.lax.optimization_barrier(tuple(inputs))
@@ -87,8 +87,8 @@ def _(g, y, x, *, shape):
 def sum_to(x, *, shape):
     """The transpose of `broadcast_to`: the sum over the axes along which `shape` was broadcast to x.shape.
 
-    >>> from zkynet.framework import op
-    >>> op.sum_to([[1.0, 2.0], [3.0, 4.0]], (2, 1)).value.tolist()
+    >>> from zkynet.framework.operators.shape import sum_to
+    >>> sum_to([[1.0, 2.0], [3.0, 4.0]], (2, 1)).value.tolist()
     [[3.0], [7.0]]
     """
     extra = x.ndim - len(shape)
@@ -320,8 +320,8 @@ def _(g, y, x, *, starts, stops, steps):
 def place(x, *, shape, starts, steps):
     """The transpose of a slice: zeros of `shape` with y[starts + i * steps] = x[i].
 
-    >>> from zkynet.framework import op
-    >>> op.place([1.0, 2.0], shape=(4,), starts=(1,), steps=(2,)).value.tolist()
+    >>> from zkynet.framework.operators.shape import place
+    >>> place([1.0, 2.0], shape=(4,), starts=(1,), steps=(2,)).value.tolist()
     [0.0, 1.0, 0.0, 2.0]
     """
     widths = []
@@ -464,6 +464,6 @@ def _(g, y, x, *, reps):
 Engine.symbols["transpose"] = transpose
 
 __all__ = [
-    "barrier", "broadcast_to", "cast", "concat", "expand_dims", "flatten", "flip", "moveaxis", "place", "repeat",
-    "reshape", "roll", "split", "squeeze", "stack", "stop_gradient", "sum_to", "swapaxes", "tile", "transpose",
+    "broadcast_to", "cast", "concat", "expand_dims", "flatten", "flip", "moveaxis", "repeat", "reshape", "roll", "split",
+    "squeeze", "stack", "stop_gradient", "swapaxes", "tile", "transpose",
 ]
