@@ -11,6 +11,7 @@ from .framework.compile import clear_compile_cache, compile_stats, explain_compi
 from .framework.compiled import compile
 from .framework.config import device, precision, set_device, set_precision
 from .framework.errors import ZkynetError
+from .framework.gradcheck import gradcheck
 from .framework.operators.control import checkpoint
 from .framework.transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
 
@@ -18,6 +19,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ZkynetError", "checkpoint", "clear_compile_cache", "compile", "compile_stats", "debug", "device",
-    "explain_compiles", "grad", "hessian", "hvp", "jacobian", "jvp", "precision", "set_device", "set_precision",
+    "explain_compiles", "grad", "gradcheck", "hessian", "hvp", "jacobian", "jvp", "precision", "set_device", "set_precision",
     "use_disk_cache", "value_and_grad", "vjp", "vmap",
 ]

@@ -102,9 +102,9 @@ def check_page(picture: Picture) -> None:
     assert "img" not in found.tags and found.tags.count("script") == 1
     assert any((value or "").startswith("default-src 'none'") for _, value in found.attributes)
     # No network: the only address is the name of the SVG language.
-    assert set(re.findall(r"https?://[^\s\"'<>]*", text)) - set(re.findall(r"https?://\S*", picture.title)) == {
-        "http://www.w3.org/2000/svg"
-    }
+    assert set(re.findall(r"https?://[^\s\"'<>]*", text)) - set(
+        re.findall(r"https?://\S*", picture.title)
+    ) == {"http://www.w3.org/2000/svg"}
 
 
 @pytest.mark.parametrize("text", HOSTILE)

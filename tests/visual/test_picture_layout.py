@@ -90,7 +90,9 @@ def samples(path: str) -> list[Point]:
             for t in (0.2, 0.4, 0.6, 0.8, 1.0):
                 a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3
                 found.append(
-                    Point(a * p0.x + b * p1.x + c * p2.x + d * p3.x, a * p0.y + b * p1.y + c * p2.y + d * p3.y)
+                    Point(
+                        a * p0.x + b * p1.x + c * p2.x + d * p3.x, a * p0.y + b * p1.y + c * p2.y + d * p3.y
+                    )
                 )
     return found
 
@@ -108,7 +110,9 @@ def test_graph_without_cycles(picture: Picture) -> None:
         assert source.x <= first.x <= source.right and abs(first.y - source.bottom) < 0.2
         assert target.x <= last.x <= target.right and abs(last.y - target.y) < 0.2
         for name, rect in drawing.boxes.items():
-            inside = [p for p in points if rect.x + 1 < p.x < rect.right - 1 and rect.y + 1 < p.y < rect.bottom - 1]
+            inside = [
+                p for p in points if rect.x + 1 < p.x < rect.right - 1 and rect.y + 1 < p.y < rect.bottom - 1
+            ]
             assert not inside, f"the edge {edge} runs over {name}"
 
 
@@ -153,7 +157,9 @@ def test_thousands_of_boxes_in_a_chain_with_a_long_edge() -> None:
 
 
 @quick
-@given(st.lists(st.tuples(st.floats(-100, 100), st.floats(0.1, 10), st.floats(0, 30)), min_size=1, max_size=12))
+@given(
+    st.lists(st.tuples(st.floats(-100, 100), st.floats(0.1, 10), st.floats(0, 30)), min_size=1, max_size=12)
+)
 def test_spaced_keeps_the_gaps_and_moves_nothing_without_need(items) -> None:
     wished, weights, least = [i[0] for i in items], [i[1] for i in items], [i[2] for i in items[1:]]
     places = spaced(wished, weights, least)

@@ -35,7 +35,7 @@ def no_dot(monkeypatch):
 
 def test_as_in_the_seed(capsys) -> None:
     plot = plot_cg(Simple()(3).root, wait=2, title="test_**Same**Inputs: 1/2")
-    assert plot.path is not None and plot.path.name == "test__Same_Inputs_1_2.html" and plot.path.is_file()
+    assert plot.path.name == "test__Same_Inputs_1_2.html" and plot.path.is_file()
     said = capsys.readouterr().out
     assert str(plot.path) in said and "no display" in said
 
@@ -50,7 +50,7 @@ def test_formats(format: str, tmp_path: Path) -> None:
     if format == "svg":
         ET.fromstring(content)
     other = plot_cg(result, quiet=True, title="t", format=format)
-    assert other.path is not None and other.path.name == f"t.{format}"
+    assert other.path.name == f"t.{format}"
     assert [path.name for path in plot.path.parent.iterdir()] == [f"a.{format}"], "nothing else is left"
 
 
@@ -77,9 +77,9 @@ def test_unknown_format_or_engine(options) -> None:
 
 def test_title_does_not_lead_out_of_the_folder(tmp_path: Path) -> None:
     plot = plot_cg(Simple()(3), quiet=True, title="../../etc/passwd")
-    assert plot.path is not None and tmp_path in plot.path.parents and plot.path.name == "etc_passwd.html"
-    assert plot_cg(Simple()(3), quiet=True, title="名").path.name == "名.html"  # pyright: ignore
-    assert plot_cg(Simple()(3), quiet=True, title="???").path.name == "graph.html"  # pyright: ignore
+    assert tmp_path in plot.path.parents and plot.path.name == "etc_passwd.html"
+    assert plot_cg(Simple()(3), quiet=True, title="名").path.name == "名.html"
+    assert plot_cg(Simple()(3), quiet=True, title="???").path.name == "graph.html"
 
 
 def test_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch) -> None:
@@ -87,16 +87,16 @@ def test_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch) -> Non
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "zkynet-me").symlink_to(tmp_path / "elsewhere")
     plot = plot_cg(Simple()(3), quiet=True)
-    assert plot.path is not None and plot.path.parent.name not in ("zkynet-me", "elsewhere")
+    assert plot.path.parent.name not in ("zkynet-me", "elsewhere")
 
 
-# Without dot ---------------------------------------------------------------------------------------------------
+# Without dot ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format", ["html", "svg", "dot"])
 def test_without_dot(no_dot, format: str) -> None:
     plot = plot_cg(Stack(3)([[1.0] * 4]), quiet=True, format=format)
-    assert plot.path is not None and plot.path.read_bytes().startswith(STARTS[format])
+    assert plot.path.read_bytes().startswith(STARTS[format])
     assert "Block x 3" in plot.source and "Block x 3" in plot.svg()
 
 
@@ -117,7 +117,7 @@ def test_dot_as_engine() -> None:
     ET.fromstring(dot.svg())
 
 
-# Viewing -------------------------------------------------------------------------------------------------------
+# Viewing ----------------------------------------------------------------------
 
 
 def test_viewer_opens_where_there_is_a_display(monkeypatch, capsys) -> None:
@@ -126,7 +126,7 @@ def test_viewer_opens_where_there_is_a_display(monkeypatch, capsys) -> None:
     monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
     monkeypatch.setattr("time.sleep", slept.append)
     plot = plot_cg(Simple()(3), wait=2)
-    assert plot.path is not None and opened == [plot.path.as_uri()] and slept == [2]
+    assert opened == [plot.path.as_uri()] and slept == [2]
     assert "no display" not in capsys.readouterr().out
     plot_cg(Simple()(3))
     plot_cg(Simple()(3), view=False, wait=2)
@@ -156,7 +156,7 @@ def test_no_viewer(monkeypatch, tmp_path: Path) -> None:
     assert not viewing.show(tmp_path / "a.pdf")
 
 
-# The object ----------------------------------------------------------------------------------------------------
+# The object ----------------------------------------------------------------------
 
 
 def test_plot_shows_itself_in_a_notebook(tmp_path: Path) -> None:
@@ -177,5 +177,7 @@ def test_page_of_5000_nodes_is_small(tmp_path: Path) -> None:
 
 
 def test_importing_is_cheap() -> None:
-    code = "import sys, zkynet.visual; sys.exit(bool({'graphviz', 'matplotlib', 'IPython'} & set(sys.modules)))"
+    code = (
+        "import sys, zkynet.visual; sys.exit(bool({'graphviz', 'matplotlib', 'IPython'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

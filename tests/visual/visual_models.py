@@ -117,3 +117,33 @@ def tangle(count: int, parameters: int = 60):
         return found[-1]
 
     return cg.Module.build("Tangle", call, (cg.Variable("x"),))(1.0)
+
+
+class RandomModule(cg.Module):
+    """Operators, parameters and sub-modules (some used twice) in an order drawn from a seed."""
+
+    def __init__(self, seed: int, depth: int):
+        super().__init__(inputs=(cg.Variable("x"), cg.Variable("y")))
+        random = np.random.RandomState(seed)
+        self.w = cg.Parameter("w", 0.5)
+        children = random.randint(3) if depth else 0
+        self.below = [RandomModule(seed * 7 + index, depth - 1) for index in range(children)]
+        steps = [tuple(random.randint(100, size=4)) for _ in range(random.randint(2, 9))]
+        self.steps = steps * random.choice([1, 1, 4])
+
+    def call(self, x, y):
+        found = [x, y]
+        for kind, first, second, child in self.steps:
+            a, b = found[-1 - first % min(3, len(found))], found[second % len(found)]
+            if kind < 50 and self.below:
+                found.append(self.below[child % len(self.below)](a, b))
+            elif kind < 70:
+                found.append(op.add(a, b) * self.w)
+            else:
+                found.append(op.sin(a) * 2.0 if kind < 85 else op.square(b))
+        return sum(found[1:], found[0]) if len(self.steps) % 2 else found[-1]
+
+
+def random_module(seed: int) -> RandomModule:
+    """A module with up to three levels below it."""
+    return RandomModule(seed, seed % 4)

@@ -17,9 +17,10 @@ import numpy as np
 
 from .avals import Aval
 from .errors import GraphError, InputError, RuleError, ShapeError, ZkynetError
+from .leaves import as_node, zeros_aval
 from .module import Module
 from .nodes import Node, OperatorNode, topological
-from .operator import Operator, Signature, Variable, as_node, output, outputs_of, unwrap, zeros_aval
+from .operator import Operator, Signature, Variable, output, outputs_of, unwrap
 from .operators.elementwise import add, mult
 from .operators.linalg import tensordot
 from .operators.shape import cast, full, sum_to

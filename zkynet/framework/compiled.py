@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from . import config
 from . import module as modules
 from .avals import Aval, aval_of
 from .compile import known_values, leaf_name, pending_of, structure_of
 from .errors import InputError
+from .leaves import cast_leaf, placeholder
 from .nodes import Expression, LeafNode, Node, topological
-from .operator import placeholder
 from .operators.control import nodes_of
 from .session import Session, current_session
 from .structure import Structure, linearize
@@ -55,7 +56,7 @@ class Compiled:
             if any(isinstance(leaf, Expression) for leaf in leaves):
                 return self.function(*args, **kwargs)
             avals = [_signature(leaf) for leaf in leaves]
-        key = (treedef, modules.mode_version, *avals)
+        key = (treedef, modules.mode_version, config.compute_dtype() if config.casts else None, *avals)
         program = self.programs.get(key)
         if program is None:
             program = self.programs[key] = self._trace(args, kwargs, avals)
@@ -75,7 +76,8 @@ class Compiled:
             leaves, treedef = jax.tree.flatten((args, kwargs), is_leaf=_is_leaf)
             inputs: list[Any] = [placeholder(a, None, session.call) if a.__class__ is Aval else leaf
                                  for a, leaf in zip(avals, leaves, strict=True)]
-            args, kwargs = jax.tree.unflatten(treedef, inputs)
+            args, kwargs = jax.tree.unflatten(treedef, [
+                cast_leaf(i) if config.casts and i.__class__ is LeafNode else i for i in inputs])
             outputs, tree = nodes_of(self.function(*args, **kwargs), "compile")
             states = _updated(outputs, session)
             given = [node for node in inputs if isinstance(node, LeafNode)]

@@ -71,7 +71,7 @@ def find_device(name: str) -> Any:
     """The device called "cpu", "gpu", "gpu:1", ...; raises DeviceError naming those that exist."""
     platform, _, index = name.partition(":")
     try:
-        return jax.devices(platform)[int(index or 0)]
+        return jax.devices(platform or "no name")[int(index or 0)]
     except (RuntimeError, IndexError, ValueError):
         known = ", ".join(f"{d.platform}:{d.id}" for d in jax.devices())
         raise DeviceError(f"there is no device {name!r} here; JAX sees: {known}. "

@@ -9,11 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from .avals import x64_mode
 from .backward import vjp_structure
 from .compile import due_updates, known_values, leaf_name, pending_of, run, structure_of
 from .errors import GraphError, ShapeError
+from .leaves import zeros_aval
 from .nodes import Engine, Node, OperatorNode
-from .operator import zeros_aval
 from .operators.control import mapped
 from .structure import Structure, linearize
 from .templates import Parameter, Template, as_array

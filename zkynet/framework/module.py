@@ -14,8 +14,8 @@ import numpy as np
 
 from .avals import is_jax_array
 from .errors import GraphError, InputError, ShapeError
+from .leaves import array_leaf, as_node, grounded
 from .nodes import Expression, LeafNode, ModuleGraph, Node, register_end
-from .operator import array_leaf, as_node, grounded
 from .session import Scope, Session, current_session
 from .templates import Parameter, State, Template, Variable, as_array
 

@@ -392,3 +392,13 @@ def not_a_value(value: Any, name: str) -> InputError:
         f"{name} needs a number, an array, a node or a Parameter, but got {type(value).__name__} "
         f"{str(value)[:60]!r}."
     )
+
+
+def get_all_nodes(root: Node | ModuleGraph) -> list[Node]:
+    """All nodes of a graph, inputs before users."""
+    return topological(root.roots if isinstance(root, ModuleGraph) else [root])
+
+
+def get_input_nodes(root: Node | ModuleGraph) -> list[Node]:
+    """The leaves of a graph: grounded inputs, parameters, states and constants."""
+    return [node for node in get_all_nodes(root) if node.isleaf()]

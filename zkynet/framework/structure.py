@@ -15,8 +15,9 @@ from typing import Any
 import jax
 
 from .avals import Aval
+from .leaves import placeholder
 from .nodes import LeafNode, Node, OperatorNode
-from .operator import Signature, operator, output, placeholder
+from .operator import Signature, operator, output
 from .session import Call, Origin, current_session
 from .templates import Variable
 

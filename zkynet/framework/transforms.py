@@ -18,9 +18,9 @@ from .backward import jvp_structure, vjp_structure
 from .compile import due_updates, known_values, leaf_name, pending_of, run, structure_of
 from .errors import GraphError, InputError, ShapeError
 from .gradients import jacobian_structure
+from .leaves import array_leaf, as_node, grounded, zeros_aval
 from .module import _undo
 from .nodes import Expression, Node
-from .operator import array_leaf, as_node, grounded, zeros_aval
 from .operators.control import Named, mapped, nodes_of, trace
 from .operators.elementwise import identity
 from .operators.shape import moveaxis
@@ -101,7 +101,7 @@ class _Run:
         return self.targets, trees
 
     def scalar(self, name: str) -> None:
-        if len(self.outputs) != 1 or self.outputs[0].shape != ():
+        if len(self.outputs) != 1 or self.outputs[0].shape != () or self.outputs[0].dtype == bool:
             raise ShapeError(f"{name} needs a function that returns one scalar, but {self.what} returned "
                              f"{[o.aval for o in self.outputs]}. Reduce it (op.sum, op.mean), or use jacobian or vjp.")
 
@@ -225,7 +225,7 @@ def vjp(f: Callable[..., Any], argnums: Argnums = None, wrt: Sequence[Parameter]
     @functools.wraps(f, updated=())
     def wrapped(*args: Any, cotangent: Any, **kwargs: Any) -> Any:
         with _Run(f, args, kwargs, argnums, wrt, "vjp") as call:
-            seeds = _like(cotangent, [o.aval for o in call.outputs], call, "cotangent", "output")
+            seeds = _like(cotangent, [o.aval for o in call.outputs], call.out_tree, call, "cotangent", "output")
             outputs = call.finish(vjp_structure(call.structure, call.slots, call.of), seeds)
         return call.value(outputs), call.assemble(outputs[len(call.structure.outputs):])
 
@@ -245,7 +245,8 @@ def jvp(f: Callable[..., Any], argnums: Argnums = None, wrt: Sequence[Parameter]
     @functools.wraps(f, updated=())
     def wrapped(*args: Any, tangent: Any, **kwargs: Any) -> Any:
         with _Run(f, args, kwargs, argnums, wrt, "jvp") as call:
-            seeds = _like(tangent, [t.aval for t in call.targets], call, "tangent", "input")
+            form = jax.tree.structure(call.assemble(range(len(call.targets))))
+            seeds = _like(tangent, [t.aval for t in call.targets], form, call, "tangent", "input")
             outputs = call.finish(jvp_structure(call.structure, call.slots), seeds)
         count = len(call.structure.outputs)
         return call.value(outputs), call.value(outputs[count:])
@@ -253,13 +254,13 @@ def jvp(f: Callable[..., Any], argnums: Argnums = None, wrt: Sequence[Parameter]
     return wrapped
 
 
-def _like(tree: Any, avals: list[Aval], call: _Run, what: str, of: str) -> list[Node]:
+def _like(tree: Any, avals: list[Aval], form: Any, call: _Run, what: str, of: str) -> list[Node]:
     """The nodes of a given cotangent or tangent, checked against what it belongs to."""
     call.on_nodes |= _has_nodes(tree)
-    nodes, _ = nodes_of(tree, what)
-    if [n.shape for n in nodes] != [a.shape for a in avals]:
-        raise ShapeError(f"{call.what}: the {what} needs the shapes of its {of}, {avals}, but has "
-                         f"{[n.aval for n in nodes]}.")
+    nodes, given = nodes_of(tree, what)
+    if given != form or [n.shape for n in nodes] != [a.shape for a in avals]:
+        raise ShapeError(f"{call.what}: the {what} needs the form and shapes of its {of}, "
+                         f"{jax.tree.unflatten(form, avals)}, but has {jax.tree.unflatten(given, [n.aval for n in nodes])}.")
     from .operators.shape import cast
 
     wanted = [zeros_aval(a).dtype for a in avals]

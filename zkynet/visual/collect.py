@@ -122,14 +122,12 @@ class _Collector:
         leaves = all(fact.is_leaf for fact in facts)
         words = f"{facts[0].kind}s" if leaves else "nodes"
         lines = tuple(text for text in (histogram(facts), _size_of_parameters(facts)) if text)
-        group = facts[-1].group if leaves else self._outermost([fact.group for fact in facts])
         kind: Kind = facts[0].kind if leaves else "nodes"
         detail = "\n".join([f"{len(facts):,} {words}", histogram(facts, 20)])
         title = f"… {len(facts):,} {words}"
-        return Box(f"m{index}", kind, title, lines, self._frame(group, None), detail, alarm)
-
-    def _outermost(self, groups: list[int]) -> int:
-        return min(groups, key=lambda group: self.facts.groups[group].depth)
+        return Box(
+            f"m{index}", kind, title, lines, self._frame(self.plan.merges[index][0], None), detail, alarm
+        )
 
     def _fact_box(self, fact: Fact, members: list[int], alarm: str) -> Box:
         numbers = self._numbers(members)

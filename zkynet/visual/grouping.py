@@ -45,7 +45,7 @@ class Plan:
     frame_of_fact: dict[int, int] = field(default_factory=dict)  # fact: the fold in whose frame it stands
     frame_of_group: dict[int, int] = field(default_factory=dict)
     merged: dict[int, int] = field(default_factory=dict)
-    merges: list[list[int]] = field(default_factory=list)
+    merges: list[tuple[int, list[int]]] = field(default_factory=list)  # (group it stands in, its facts)
     _shut: dict[int, int | None] = field(default_factory=dict)
 
     def drawn_as(self, index: int) -> int:
@@ -109,7 +109,7 @@ def plan(
         shown = [unit for unit in repeats.units[group] if unit not in hidden]
         waiting += [~unit for unit in shown if unit < 0 and ~unit not in made.closed]
         if stretch is not None and len(shown) > stretch:
-            _merge(made, shown, repeats)
+            _merge(made, group, shown, repeats)
     if stretch is not None:
         _merge_leaves(made)
     return made
@@ -169,7 +169,7 @@ def _fold(made: Plan, fold: Fold) -> None:
             made.frame_of_fact[index] = fold.number
 
 
-def _merge(made: Plan, shown: list[int], repeats: Repeats) -> None:
+def _merge(made: Plan, group: int, shown: list[int], repeats: Repeats) -> None:
     """Merges stretches of units between the ends and the open frames, cut where few values pass."""
     stretch: list[int] = []
     for place, unit in enumerate([*shown, None]):
@@ -180,9 +180,7 @@ def _merge(made: Plan, shown: list[int], repeats: Repeats) -> None:
             stretch.append(unit)
             continue
         for part in _cut(made.facts, stretch, repeats):
-            members = repeats.members(part)
-            made.merged |= dict.fromkeys(members, len(made.merges))
-            made.merges.append(members)
+            _join(made, group, repeats.members(part))
         stretch = []
 
 
@@ -230,14 +228,17 @@ def _merge_leaves(made: Plan) -> None:
             first = next(iter(owners))
             if len(owners) == 1 and first[0] == "merged" and fact.kind != "input":
                 made.merged[fact.index] = first[1]
-                made.merges[first[1]].append(fact.index)
+                made.merges[first[1]][1].append(fact.index)
             elif made.owner(fact.index)[0] == "fact":
                 open_leaves.setdefault((fact.kind, fact.group), []).append(fact)
-    for leaves in open_leaves.values():
+    for (_, group), leaves in open_leaves.items():
         if len(leaves) > LEAVES:
-            members = [leaf.index for leaf in leaves]
-            made.merged |= dict.fromkeys(members, len(made.merges))
-            made.merges.append(members)
+            _join(made, group, [leaf.index for leaf in leaves])
+
+
+def _join(made: Plan, group: int, members: list[int]) -> None:
+    made.merged |= dict.fromkeys(members, len(made.merges))
+    made.merges.append((group, members))
 
 
 def histogram(facts: Iterable[Fact], most: int = 3) -> str:

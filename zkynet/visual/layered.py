@@ -77,8 +77,10 @@ class _Grid:
         return found
 
 
-def layered(sizes: Sequence[tuple[float, float]], links: Sequence[Link]) -> Layers:
+def layered(sizes: Sequence[tuple[float, float]], links: Sequence[Link], draft: bool = False) -> Layers:
     """Places units of these sizes so that every link points downwards. The links must hold no cycle.
+
+    A draft has its final order, but takes less care of where things stand across.
 
     >>> found = layered([(40, 20), (40, 20)], [Link(0, 1)])
     >>> found.ranks, found.rects[0].bottom < found.rects[1].y
@@ -89,7 +91,7 @@ def layered(sizes: Sequence[tuple[float, float]], links: Sequence[Link]) -> Laye
     _add_lanes(grid, links, chains)
     layers = _ordered(grid)
     _fasten(grid, layers, links, chains)
-    _place_across(grid, layers)
+    _place_across(grid, layers, draft)
     tops, heights = _place_down(grid, layers)
     left = min((x - w / 2 for x, w in zip(grid.x, grid.width, strict=True)), default=0.0)
     rects = []
@@ -276,7 +278,7 @@ def _crossings(grid: _Grid, layers: list[list[int]]) -> int:
     return total
 
 
-def _place_across(grid: _Grid, layers: list[list[int]]) -> None:
+def _place_across(grid: _Grid, layers: list[list[int]], draft: bool) -> None:
     grid.x = [0.0] * len(grid.rank)
     for layer in layers:
         edge = 0.0
@@ -285,13 +287,16 @@ def _place_across(grid: _Grid, layers: list[list[int]]) -> None:
             edge += grid.width[item] + BOX_GAP
         for item in layer:
             grid.x[item] -= edge / 2
-    for sweep in range(20):
+    for sweep in range(4 if draft else 16):
         down = sweep % 2 == 0
         for layer in layers if down else reversed(layers):
             _fit_layer(grid, layer, (grid.ups,) if down else (grid.downs,))
-    for sweep in range(6):
+    for sweep in range(0 if draft else 6):
+        before = list(grid.x)
         for layer in layers if sweep % 2 else reversed(layers):
             _fit_layer(grid, layer, (grid.ups, grid.downs))
+        if all(abs(a - b) < 0.5 for a, b in zip(before, grid.x, strict=True)):
+            break
 
 
 def _fit_layer(grid: _Grid, layer: list[int], sides: Sequence[list[list[tuple[int, float, float]]]]) -> None:

@@ -55,13 +55,13 @@ def layout(picture: Picture) -> Drawing:
     picture = picture.check().pruned()
     plan = _Plan(picture)
     plan.route_through_frames()
-    plan.lay_out_all()
+    plan.lay_out_all(draft=bool(picture.clusters))
     if picture.clusters:
         # Inside a frame nothing was known of where its edges go. Now it is, and crossings can be undone:
         # first where edges enter, then, with those in place, where they leave.
         for entering in (True, False):
             plan.hint(plan.drawing(), entering)
-            plan.lay_out_all()
+            plan.lay_out_all(draft=entering)
     return plan.drawing()
 
 
@@ -129,15 +129,15 @@ class _Plan:
             for name, unit in zip(target[1:], lower[1:], strict=True):
                 self.frames[name].passes.append(_Pass(index, None, unit))
 
-    def lay_out_all(self) -> None:
+    def lay_out_all(self, draft: bool) -> None:
         """Places the units of every frame, inner ones first."""
         for frame in reversed(self.outside_in()):
-            self.lay_out(frame)
+            self.lay_out(frame, draft)
 
-    def lay_out(self, frame: _Frame) -> None:
+    def lay_out(self, frame: _Frame, draft: bool) -> None:
         """Places a frame's units; the frames inside it have their sizes already."""
         links = [self._link(frame, part) for part in frame.passes]
-        frame.layers = found = layered([self.sizes[unit] for unit in frame.units], links)
+        frame.layers = found = layered([self.sizes[unit] for unit in frame.units], links, draft)
         if frame.id is None:
             return
         width = max(found.width, text_width(self.labels[frame.id], LINE_SIZE, bold=True))

@@ -31,15 +31,21 @@ class Plot:
 
     Attributes:
         picture: the boxes and edges, as plain data.
-        path: where it was saved.
     """
 
     def __init__(self, pictures: list[Picture], engine: Engine = "own") -> None:
         self.picture = pictures[0]
-        self.path: Path | None = None
+        self._path: Path | None = None
         self._pictures = pictures
         self._engine: Engine = engine
         self._drawn: dict[tuple[int, bool], str] = {}
+
+    @property
+    def path(self) -> Path:
+        """Where it was saved last."""
+        if self._path is None:
+            raise ValueError("this plot has not been saved: call save(path)")
+        return self._path
 
     @property
     def source(self) -> str:
@@ -90,7 +96,7 @@ class Plot:
             part.replace(file)
         finally:
             part.unlink(missing_ok=True)
-        self.path = file
+        self._path = file
         return file
 
     def _content(self, format: str) -> bytes:
@@ -107,7 +113,7 @@ class Plot:
         return framed(self.html())
 
     def __repr__(self) -> str:
-        saved = f", saved as {self.path}" if self.path else ""
+        saved = f", saved as {self._path}" if self._path else ""
         return f"<Plot {self.title!r}: {self.picture.size} boxes, {len(self.picture.edges)} edges{saved}>"
 
 
@@ -177,7 +183,6 @@ def plot_cg(
     )
     plot = Plot(pictures, engine)
     plot.save(save_path if save_path is not None else _default_folder(), format)
-    assert plot.path is not None
     wanted = wait is not None if view is None else view
     opened = wanted and viewing.show(plot.path, wait)
     if not quiet:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, ShapeError
+from ..leaves import as_node
 from ..nodes import Node
-from ..operator import as_node
 from ..session import current_session, describe_origin, user_frame
 
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import InputError, ShapeError
+from ..leaves import as_node, zeros_aval
 from ..nodes import Expression, Node
-from ..operator import as_node, zeros_aval
 from ..session import Session, current_session
 from ..structure import Structure, linearize, placeholders
 from ..templates import Template

@@ -6,6 +6,7 @@ Positions out of range are treated as in `index`.
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,10 +50,10 @@ def scattered(x, indices, values, *, axis, outside):
         wrapped = jnp.where(indices < 0, indices + x.shape[axis], indices)
         part = jnp.where(places == wrapped, values, jnp.zeros((), x.dtype))
     else:
-        lines = [jnp.moveaxis(a, axis, -1) for a in (indices, values)]
-        lines = [a.reshape(-1, a.shape[-1]) for a in lines]
-        part = jax.vmap(lambda i, v: jnp.zeros(x.shape[axis], x.dtype).at[i].add(v, **mode_of(outside)))(*lines)
         rest = [m for d, m in enumerate(own) if d != axis]
+        count = indices.shape[axis]
+        lines = [jnp.moveaxis(a, axis, -1).reshape(math.prod(rest), count) for a in (indices, values)]
+        part = jax.vmap(lambda i, v: jnp.zeros(x.shape[axis], x.dtype).at[i].add(v, **mode_of(outside)))(*lines)
         part = jnp.moveaxis(part.reshape(*rest, x.shape[axis]), -1, axis)
     return x + jax.lax.pad(part, jnp.zeros((), x.dtype), [(0, n - m, 0) for n, m in zip(x.shape, own, strict=True)])
 

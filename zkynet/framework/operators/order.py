@@ -21,7 +21,7 @@ from .shape import cut_axis, reshape
 @builtin(name="sort")
 def ordered(x, *, axis, descending):
     """The sorted elements and where they were; what is not used of the two costs nothing once compiled."""
-    places = jax.lax.broadcasted_iota(jnp.int32, x.shape, axis)
+    places = jax.lax.broadcasted_iota(jnp.result_type(int), x.shape, axis)
     operands = (x, places)
     if descending:  # reversed before and after, so that equal elements keep their order
         operands = jax.tree.map(lambda part: jax.lax.rev(part, (axis,)), operands)

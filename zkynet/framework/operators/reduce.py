@@ -43,7 +43,7 @@ def _real(x: Any) -> jax.Array:
 
 def _inverse(y: Node) -> Node:
     """1 / y, and 0 where y is 0; without a nan in any of its derivatives."""
-    zero = equal(y, 0)
+    zero = equal(y, 0.0)
     return where(zero, 0.0, 1.0 / where(zero, 1.0, y))
 
 
@@ -172,8 +172,8 @@ def _(g, y, x, *, ord, axis, keepdims):
     if math.isinf(p):
         return (_shared(g, equal(abs(x), y), axis) * sign(x),)
     # Where x is 0 (and where all is), the gradient is 0; powers of 0 must not appear even in unused branches.
-    zero = equal(x, 0)
-    part = where(zero, 1.0, abs(x)) / where(equal(y, 0), 1.0, y)
+    zero = equal(x, 0.0)
+    part = where(zero, 1.0, abs(x)) / where(equal(y, 0.0), 1.0, y)
     return (g * where(zero, 0.0, sign(x) * part ** (p - 1.0)),)
 
 

@@ -64,7 +64,7 @@ def linear_recurrence(a, b, *, axis=-1, reverse=False):
     def joined(first, second):
         return second[0] * first[0], second[0] * first[1] + second[1]
 
-    return jax.lax.associative_scan(joined, (a, b), reverse=reverse, axis=axis)[1]
+    return jax.lax.associative_scan(joined, (a, b), reverse=reverse, axis=axis % a.ndim)[1]
 
 
 @linear_recurrence.def_vjp

@@ -1,0 +1,168 @@
+"""How convolutions are computed.
+
+Inside, channels are the last axis: XLA cancels the transposes between neighbours. How the sums are done is
+chosen for XLA's CPU backend (jaxlib 0.10, 2 cores, milliseconds, float32):
+
+- Few inputs per output (3 x 3 x 3 channels, batch 64, 32 x 32): patches and one product 2.2, lax.conv 5.7; its
+  weight gradient 2.0 instead of 5.8. With more the patches no longer fit the cache and take longer than
+  lax.conv (8 channels: 15 to 29 instead of 5), so the limit is low.
+- Groups (64 channels, batch 16, 32 x 32): lax.conv with 4 groups 37 forward, 407 for the weights; one lax.conv
+  for each group 3.4 and 6.2. Depthwise lax.conv 29, 29 for the input; shifted products 0.7 and 0.8.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+# Patches (kernel positions x channels) up to this many columns are formed explicitly.
+_PATCH = 32
+# Groups up to this many are convolutions of their own, and depthwise kernels up to this many taps are unrolled.
+_GROUPS = 32
+_TAPS = 64
+
+Pairs = Sequence[tuple[int, int]]
+
+
+def on_cpu() -> bool:
+    """Whether programs are compiled for the CPU now (kernels are chosen by that)."""
+    device = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    platform = getattr(device, "platform", device) or jax.default_backend()
+    return platform == "cpu"
+
+
+def to_last(x: jax.Array) -> jax.Array:
+    """Channels to the last axis."""
+    return jnp.moveaxis(x, 1, -1)
+
+
+def to_first(x: jax.Array) -> jax.Array:
+    return jnp.moveaxis(x, -1, 1)
+
+
+def to_kernel(weight: jax.Array) -> jax.Array:
+    """(out, in, *kernel) to (*kernel, in, out)."""
+    return jnp.moveaxis(weight, (0, 1), (-1, -2))
+
+
+# Their bodies; channels last, kernels (*kernel, in / groups, out) ---------------------------------------------
+
+
+def correlate(x: jax.Array, w: jax.Array, stride: Any, padding: Pairs, dilation: Any, groups: int) -> jax.Array:
+    *kernel, inner, _ = w.shape
+    taps = math.prod(kernel)
+    if on_cpu() and x.size and w.size:
+        if groups > 1 and inner == 1 and taps <= _TAPS:
+            return _depthwise(lax.pad(x, _zero(x), _widths(padding)), w, stride, dilation, groups)
+        if 1 < groups <= _GROUPS:
+            return _by_group(lambda a, b: correlate(a, b, stride, padding, dilation, 1), groups, x, w)
+        if groups == 1 and _patches_pay(taps, inner):
+            patches = _patches(x, kernel, stride, padding, dilation)
+            return patches @ w.reshape(-1, w.shape[-1])
+    return lax.conv_general_dilated(x, w, stride, padding, rhs_dilation=dilation, feature_group_count=groups,
+                                    dimension_numbers=_numbers(x.ndim))
+
+
+def spread(g: jax.Array, w: jax.Array, size: Any, stride: Any, padding: Pairs, dilation: Any,
+            groups: int) -> jax.Array:
+    *kernel, inner, outer = w.shape
+    pads = []
+    for n, m, k, s, (before, _), d in zip(size, g.shape[1:-1], kernel, stride, padding, dilation, strict=True):
+        low = d * (k - 1) - before
+        pads.append((low, n + d * (k - 1) - (m - 1) * s - 1 - low))
+    ones = (1,) * len(kernel)
+    flipped = jnp.flip(w, range(len(kernel)))
+    # Within each group, what comes out and what goes in change places.
+    swapped = jnp.moveaxis(flipped.reshape(*kernel, inner, groups, outer // groups), -1, -3)
+    swapped = jnp.moveaxis(swapped, -1, -2).reshape(*kernel, outer // groups, groups * inner)
+    if on_cpu() and g.size and w.size:
+        if groups > 1 and inner == 1 and math.prod(kernel) <= _TAPS:
+            widened = lax.pad(g, _zero(g), _widths(pads, stride))
+            return _depthwise(widened, swapped, ones, dilation, groups)
+        if 1 < groups <= _GROUPS:
+            return _by_group(lambda a, b: spread(a, b, size, stride, padding, dilation, 1), groups, g, w)
+    return lax.conv_general_dilated(g, swapped, ones, pads, lhs_dilation=stride, rhs_dilation=dilation,
+                                    feature_group_count=groups, dimension_numbers=_numbers(g.ndim))
+
+
+def kernel_gradient(x: jax.Array, g: jax.Array, kernel: Any, stride: Any, padding: Pairs, dilation: Any,
+             groups: int) -> jax.Array:
+    taps, inner, outer = math.prod(kernel), x.shape[-1] // groups, g.shape[-1]
+    if on_cpu() and x.size and g.size:
+        if 1 < groups <= _GROUPS and inner > 1:
+            return _by_group(lambda a, b: kernel_gradient(a, b, kernel, stride, padding, dilation, 1), groups, x, g)
+        if groups == 1 and _patches_pay(taps, inner):
+            patches = _patches(x, kernel, stride, padding, dilation)
+            return (patches.reshape(-1, taps * inner).T @ g.reshape(-1, outer)).reshape(*kernel, inner, outer)
+    pads = [(before, d * (k - 1) + (m - 1) * s + 1 - n - before) for n, m, k, s, (before, _), d in
+            zip(x.shape[1:-1], g.shape[1:-1], kernel, stride, padding, dilation, strict=True)]
+    # The batch is what is summed over: it takes the place of the channels.
+    space = tuple(range(1, x.ndim - 1))
+    end = x.ndim - 1
+    numbers = lax.ConvDimensionNumbers((end, 0, *space), (end, 0, *space), (end - 1, end, *range(end - 1)))
+    return lax.conv_general_dilated(x, g, dilation, pads, rhs_dilation=stride, batch_group_count=groups,
+                                    dimension_numbers=numbers)
+
+
+def _numbers(ndim: int) -> lax.ConvDimensionNumbers:
+    space = tuple(range(ndim - 2))
+    data = (0, ndim - 1, *(axis + 1 for axis in space))
+    return lax.ConvDimensionNumbers(data, (ndim - 1, ndim - 2, *space), data)
+
+
+def _zero(x: jax.Array) -> jax.Array:
+    return jnp.zeros((), x.dtype)
+
+
+def _widths(padding: Pairs, stride: Sequence[int] | None = None) -> list[tuple[int, int, int]]:
+    """What `lax.pad` takes, for channels last; the elements come `stride` apart."""
+    inside = [s - 1 for s in stride] if stride is not None else [0] * len(padding)
+    return [(0, 0, 0), *((*pair, gap) for pair, gap in zip(padding, inside, strict=True)), (0, 0, 0)]
+
+
+def _patches_pay(taps: int, channels: int) -> bool:
+    return taps == 1 or taps * channels <= _PATCH
+
+
+def _shifted(x: jax.Array, kernel: Sequence[int], stride: Any, dilation: Any) -> list[jax.Array]:
+    """For each kernel position, in order, the elements of the padded input that meet it."""
+    counts = [(n - d * (k - 1) - 1) // s + 1
+              for n, k, s, d in zip(x.shape[1:-1], kernel, stride, dilation, strict=True)]
+    found = []
+    for position in itertools.product(*map(range, kernel)):
+        starts = [p * d for p, d in zip(position, dilation, strict=True)]
+        stops = [start + (count - 1) * s + 1 for start, count, s in zip(starts, counts, stride, strict=True)]
+        found.append(lax.slice(x, (0, *starts, 0), (x.shape[0], *stops, x.shape[-1]), (1, *stride, 1)))
+    return found
+
+
+def _patches(x: jax.Array, kernel: Sequence[int], stride: Any, padding: Pairs, dilation: Any) -> jax.Array:
+    """(batch, *space, kernel positions x channels)."""
+    return jnp.concatenate(_shifted(lax.pad(x, _zero(x), _widths(padding)), kernel, stride, dilation), -1)
+
+
+def _depthwise(x: jax.Array, w: jax.Array, stride: Any, dilation: Any, groups: int) -> jax.Array:
+    """Sums of shifted products, for groups of one channel that go to several, or of several that go to one."""
+    *kernel, inner, outer = w.shape
+    weights = w.reshape(-1, inner, groups, outer // groups)
+    total: Any = 0
+    for part, weight in zip(_shifted(x, kernel, stride, dilation), weights, strict=True):
+        if inner == 1 and outer == groups:
+            total = total + part * weight.reshape(outer)
+            continue
+        apart = part.reshape(*part.shape[:-1], groups, inner, 1) * jnp.swapaxes(weight, 0, 1)
+        total = total + apart.sum(-2).reshape(*part.shape[:-1], outer)
+    return total
+
+
+def _by_group(body: Callable[[Any, Any], Any], groups: int, a: jax.Array, b: jax.Array) -> jax.Array:
+    pairs = zip(jnp.split(a, groups, -1), jnp.split(b, groups, -1), strict=True)
+    return jnp.concatenate([body(x, y) for x, y in pairs], -1)
+
+
