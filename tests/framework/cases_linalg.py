@@ -1,4 +1,4 @@
-"""Rows of operators/linalg.py and einsum.py."""
+"""Rows of operators/linalg.py, solving.py and einsum.py."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,8 @@ import numpy as np
 from cases import Case, sample
 
 from zkynet.framework import op
-from zkynet.framework.operators.linalg import embed_diagonal
+from zkynet.framework.operators.linalg import embed_diagonal, trace
+from zkynet.framework.operators.solving import cofactor
 
 
 def square(*shape: int, seed: int = 0) -> np.ndarray:
@@ -79,9 +80,10 @@ CASES = [
          lambda x: jnp.stack([jnp.zeros((3, 4)).at[[1, 2], [0, 1]].set(row) for row in x], 1), (sample(2, 2),)),
     of("diag", "vector", sample(3), lambda x: jnp.diag(x, -1), k=-1),
     of("diag", "matrix", sample(3, 2), lambda x: jnp.diag(x, 1), k=1),
-    of("trace", "rectangular", sample(3, 2), jnp.trace),
-    of("trace", "axes", sample(2, 3, 3), lambda x: jnp.trace(x, 1, 1, -1), offset=1, axis1=1, axis2=-1),
-    of("trace", "outside", sample(2, 2), lambda x: jnp.trace(x, -2), offset=-2),
+    Case("trace", trace, jnp.trace, (sample(3, 2),), "rectangular"),
+    Case("trace", lambda x: trace(x, offset=1, axis1=1, axis2=-1), lambda x: jnp.trace(x, 1, 1, -1),
+         (sample(2, 3, 3),), "axes"),
+    Case("trace", lambda x: trace(x, offset=-2), lambda x: jnp.trace(x, -2), (sample(2, 2),), "outside"),
     of("tril", "batch", sample(2, 3, 3), jnp.tril),
     of("tril", "k", sample(2, 3), lambda x: jnp.tril(x, -1), k=-1),
     of("triu", "k", sample(3, 3), lambda x: jnp.triu(x, 1), k=1),
@@ -98,7 +100,7 @@ CASES = [
     Case("solve", op.solve, lambda a, b: jnp.linalg.inv(a) @ b, (square(2, 2, 2), sample(2)), "vector for a batch"),
     *[Case("solve_triangular", lambda a, b, kw=kw: op.solve_triangular(a, b, **kw),
            lambda a, b, kw=kw: jsl.solve_triangular(a, b, trans=int(kw["trans"]), lower=kw["lower"]),
-           (square(3, 3), sample(*shape)), f"{kw} {shape}")
+           (square(3, 3), sample(*shape)), "{} {} {}".format("lower" if kw["lower"] else "upper", "transposed" if kw["trans"] else "plain", shape))
       for shape in ((3,), (3, 2)) for kw in ({"lower": True, "trans": False}, {"lower": False, "trans": True})],
     Case("solve_triangular", op.solve_triangular, lambda a, b: jnp.linalg.inv(jnp.triu(a)) @ b,
          (square(2, 2, 2), sample(2, 1)), "broadcast batch"),
@@ -109,7 +111,7 @@ CASES = [
     of("det", "size 1", np.array([[3.0]]), jnp.linalg.det),
     Case("det", op.det, singular_det, (SINGULAR,), "singular", order=1),
     Case("det", op.det, singular_det, (np.zeros((3, 3)),), "zero", order=1),
-    Case("cofactor", op.cofactor, cofactors, (square(3, 3),)),
+    Case("cofactor", cofactor, cofactors, (square(3, 3),)),
     of("slogdet", "batch", square(2, 3, 3), lambda x: tuple(jnp.linalg.slogdet(x))),
     of("slogdet", "negative", -square(3, 3), lambda x: tuple(jnp.linalg.slogdet(x))),
 

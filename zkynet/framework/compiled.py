@@ -12,7 +12,7 @@ import numpy as np
 from . import config
 from . import module as modules
 from .avals import Aval, aval_of
-from .compile import known_values, leaf_name, pending_of, structure_of
+from .compile import known_values, leaf_name, pending_of, program_of, structure_of
 from .errors import InputError
 from .leaves import cast_leaf, placeholder
 from .nodes import Expression, LeafNode, Node, topological
@@ -27,8 +27,7 @@ class _Program(NamedTuple):
 
     structure: Structure
     run: Callable[..., list[jax.Array]]
-    held: list[Held]  # parameters and states, read at every call
-    constants: list[Any]
+    captured: list[Any]  # parameters and states, read at every call, and arrays
     states: list[Held]
     tree: Any
     single: bool
@@ -61,7 +60,7 @@ class Compiled:
         if program is None:
             program = self.programs[key] = self._trace(args, kwargs, avals)
         arrays = [leaf for leaf, aval in zip(leaves, avals) if aval.__class__ is Aval]  # noqa: B905 - same length
-        outputs = program.run(*arrays, *[held.value for held in program.held], *program.constants)
+        outputs = program.run(*arrays, *[c.value if isinstance(c, Held) else c for c in program.captured])
         if program.states:
             count = len(outputs) - len(program.states)
             for state, value in zip(program.states, outputs[count:], strict=True):
@@ -92,28 +91,13 @@ class Compiled:
         return self._program(key, found[len(given):], len(given), states, tree)
 
     def _program(self, key: tuple, captured: list[Node], count: int, states: list[Held], tree: Any) -> _Program:
-        held = [leaf for leaf in captured if isinstance(leaf.template, Held)]
-        constants = [leaf for leaf in captured if not isinstance(leaf.template, Held)]
-        known_values(constants)
+        sources = [leaf.template if isinstance(leaf.template, Held) else leaf._value for leaf in captured]
+        known_values([leaf for leaf in captured if not isinstance(leaf.template, Held)])
         structure = structure_of(key)
         if structure.names is None:
             structure.names = [""] * count + [leaf_name(leaf) for leaf in captured]
-        order = [*range(count), *(count + captured.index(leaf) for leaf in [*held, *constants])]
-        run = _reordered(structure, order, _name(self.function))
-        single = tree == jax.tree.structure(0)
-        return _Program(structure, run, [leaf.template for leaf in held if isinstance(leaf.template, Held)], [leaf._value for leaf in constants],
-                        states, tree, single)
-
-
-def _reordered(structure: Structure, order: list[int], name: str) -> Callable[..., list[jax.Array]]:
-    """The structure's program, taking its inputs in another order."""
-    from .compile import program_of
-
-    program = program_of(structure, lambda: f"compile of {name}")
-    if order == list(range(len(order))):
-        return program
-    places = [order.index(i) for i in range(len(order))]
-    return lambda *arrays: program(*[arrays[i] for i in places])
+        run = program_of(structure, lambda: f"compile of {_name(self.function)}")
+        return _Program(structure, run, sources, states, tree, tree == jax.tree.structure(0))
 
 
 def _updated(outputs: list[Node], session: Session) -> list[Held]:

@@ -132,7 +132,8 @@ def _run_checked(structure: Structure, arrays: Sequence[Any]) -> list[jax.Array]
             path, origin = structure.places.get(slot, (None, None))
             place = (f" in {path}" if path else "") + (f", made at {describe_origin(origin)}" if origin else "")
             given = ", ".join(f"{item.operator.input_name(i)} = {_range(v)}" for i, v in enumerate(inputs))
-            raise NonFiniteError(f"operator {item.operator.name} gave {what} ({item.aval!r}){place}; its inputs: {given}.")
+            raise NonFiniteError(f"operator {item.operator.name} gave {what} ({item.aval!r}){place}; "
+                                 f"its inputs: {given}.")
     return [values[slot] for slot in structure.outputs]
 
 

@@ -398,10 +398,11 @@ class _Check:
             near, far = (high - low) / (2 * step), (far_high - far_low) / (4 * step)
             slope, doubt = (4 * near - far) / 3, np.abs(near - far) / 3
             noise = self.epsilon * size / step
-            total = float(doubt.max(initial=0.0)) + noise
+            # Relative, as a step far too large makes both the slope and its doubt small.
+            total = (float(doubt.max(initial=0.0)) + noise) / (float(np.abs(slope).max(initial=0.0)) + 1e-300)
             if best is None or total < least:
                 best, least = (slope, doubt, noise), total if np.isfinite(total) else np.inf
-            if total <= 0.1 * self.tolerance * np.abs(slope).max(initial=0.0):
+            if total <= 0.1 * self.tolerance:
                 break
         assert best is not None
         return best

@@ -5,6 +5,16 @@ from .operators.control import (
     scan,
     while_loop,
 )
+from .operators.conv import (
+    add_channels,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    sum_channels,
+)
 from .operators.create import (
     arange,
     eye,
@@ -178,7 +188,6 @@ from .operators.shape import (
     tile,
     transpose,
 )
-
 from .operators.solving import (
     cholesky,
     det,
@@ -189,21 +198,23 @@ from .operators.solving import (
 )
 
 __all__ = [
-    "abs", "add", "add_at", "all", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
-    "arctan2", "arctanh", "argmax", "argmin", "argsort", "broadcast_to", "cast", "cbrt", "ceil", "celu",
-    "cholesky", "clip", "concat", "cond", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "det",
-    "diag", "diagonal", "divide", "dot", "dynamic_slice", "dynamic_update_slice", "einsum", "elu",
-    "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expand_dims", "expm1", "eye", "flatten", "flip",
-    "floor", "floor_divide", "full", "full_like", "gather", "gelu", "getitem", "greater", "greater_equal",
-    "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hypot", "identity", "inner", "integer_power",
-    "inv", "isfinite", "isinf", "isnan", "leaky_relu", "less", "less_equal", "log", "log10", "log1p",
-    "log2", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsigmoid",
-    "matmul", "max", "maximum", "mean", "median", "min", "minimum", "mish", "moveaxis", "mult",
-    "negative", "norm", "not_equal", "one_hot", "ones", "ones_like", "outer", "pad", "power", "prod",
-    "reciprocal", "relu", "relu6", "remainder", "repeat", "reshape", "roll", "round", "rsqrt", "scan",
-    "scatter_add", "selu", "set_at", "sigmoid", "sign", "silu", "sin", "sinh", "slice", "slogdet",
-    "softmax", "softmin", "softplus", "softshrink", "softsign", "solve", "solve_triangular", "sort",
-    "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes",
-    "take", "take_along_axis", "tan", "tanh", "tanhshrink", "tensordot", "threshold", "tile", "top_k",
-    "transpose", "tril", "triu", "trunc", "var", "where", "while_loop", "zeros", "zeros_like",
+    "abs", "add", "add_at", "add_channels", "all", "any", "arange", "arccos", "arccosh", "arcsin",
+    "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin", "argsort", "broadcast_to", "cast",
+    "cbrt", "ceil", "celu", "cholesky", "clip", "concat", "cond", "conv1d", "conv2d", "conv3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cos", "cosh", "count_nonzero", "cumprod",
+    "cumsum", "det", "diag", "diagonal", "divide", "dot", "dynamic_slice", "dynamic_update_slice",
+    "einsum", "elu", "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expand_dims", "expm1", "eye",
+    "flatten", "flip", "floor", "floor_divide", "full", "full_like", "gather", "gelu", "getitem",
+    "greater", "greater_equal", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hypot", "identity",
+    "inner", "integer_power", "inv", "isfinite", "isinf", "isnan", "leaky_relu", "less", "less_equal",
+    "log", "log10", "log1p", "log2", "log_softmax", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "logsigmoid", "matmul", "max", "maximum", "mean", "median", "min", "minimum", "mish",
+    "moveaxis", "mult", "negative", "norm", "not_equal", "one_hot", "ones", "ones_like", "outer", "pad",
+    "power", "prod", "reciprocal", "relu", "relu6", "remainder", "repeat", "reshape", "roll", "round",
+    "rsqrt", "scan", "scatter_add", "selu", "set_at", "sigmoid", "sign", "silu", "sin", "sinh", "slice",
+    "slogdet", "softmax", "softmin", "softplus", "softshrink", "softsign", "solve", "solve_triangular",
+    "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract", "sum",
+    "sum_channels", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tanhshrink", "tensordot",
+    "threshold", "tile", "top_k", "transpose", "tril", "triu", "trunc", "var", "where", "while_loop",
+    "zeros", "zeros_like",
 ]

@@ -132,7 +132,7 @@ class Operator:
         >>> float(op.mult.gradfn(cg.Variable("a"))(3.0, 4.0).value)
         4.0
         """
-        from .backward import LocalDerivative
+        from .rules import LocalDerivative
 
         return LocalDerivative.module(self, self.input(variable.short_name))
 

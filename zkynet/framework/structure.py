@@ -27,7 +27,8 @@ Key = tuple[Any, ...]
 class Structure:
     """A pure function of arrays, given as operators and topology. Interned: compare with `is`."""
 
-    __slots__ = ("key", "instructions", "inputs", "outputs", "derived", "program", "names", "places", "used", "__weakref__")
+    __slots__ = ("key", "instructions", "inputs", "outputs", "derived", "program", "names", "places", "used",
+                 "__weakref__")
 
     def __init__(self, key: Key):
         self.key = key

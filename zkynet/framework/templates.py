@@ -156,8 +156,8 @@ class Held(Template, Symbols):
 
     def _fitting_node(self, update: Node, session: Any) -> Node:
         if session is not None and session.traced and session.outer is not None:
-            raise GraphError(f"{self!r} cannot be updated inside scan, cond, while_loop, vmap or checkpoint: return the "
-                             "new value from that function and assign it outside.")
+            raise GraphError(f"{self!r} cannot be updated inside scan, cond, while_loop, vmap or checkpoint: return "
+                             "the new value from that function and assign it outside.")
         if update.aval.shape != self.aval.shape:
             raise ShapeError(f"{self!r} cannot be updated with {update.aval!r}: its shape must stay the same.")
         if update.aval.dtype == self.aval.dtype and not update.aval.weak_type:

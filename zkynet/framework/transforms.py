@@ -75,7 +75,8 @@ class _Run:
         self.single = isinstance(argnums, int)
         numbers = () if argnums is None else (argnums,) if isinstance(argnums, int) else tuple(argnums)
         if any(not -len(args) <= n < len(args) for n in numbers):
-            raise InputError(f"{name}: argnums={argnums} but the function was called with {len(args)} positional inputs.")
+            raise InputError(f"{name}: argnums={argnums} but the function was called with {len(args)} "
+                             "positional inputs.")
         self.numbers = [n % len(args) for n in numbers]
         self.wrt = wrt
 
@@ -388,8 +389,8 @@ def _vmapped(f: Callable[..., Any], args: Sequence[Any], axes: list[int | None],
 
 def local_derivative(node: Any, index: int) -> Node:
     """d node / d input, through this operator alone: elementwise where that is all, else the full Jacobian."""
-    from .backward import LocalDerivative
     from .operators.shape import full
+    from .rules import LocalDerivative
 
     operator, child = node.operator, node.inputs[index]
     if operator._gradfn is not None:

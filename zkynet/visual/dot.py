@@ -112,7 +112,7 @@ def _cluster(cluster: Cluster, depth: int) -> dict[str, str]:
     return {
         "label": label, "labelloc": "t", "labeljust": "l", "fontsize": f"{style.LINE_SIZE:g}",
         "style": "rounded,filled", "fillcolor": style.FRAMES[depth % 2][0], "color": style.FRAME_LINE[0],
-        "margin": "10", "peripheries": "2" if cluster.repeats > 1 else "1", "tooltip": _quoted(cluster.label),
+        "margin": "14", "penwidth": "2.5" if cluster.repeats > 1 else "1", "tooltip": _quoted(cluster.label),
     }  # fmt: skip
 
 

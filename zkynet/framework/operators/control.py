@@ -224,8 +224,8 @@ def _carry_like(inputs: list[Node], body: Structure, treedef: Any, tree: Any, na
     pairs = list(zip(inputs, outs, strict=False))
     if treedef != tree or any(node.shape != out.shape or (node.dtype != out.dtype and not node.aval.weak_type)
                               for node, out in pairs):
-        raise ShapeError(f"{name}: the carry goes in as {[n.aval for n in inputs]} and comes out as {outs}; a loop must "
-                         "keep its structure, shapes and dtypes.")
+        raise ShapeError(f"{name}: the carry goes in as {[n.aval for n in inputs]} and comes out as {outs}; a loop "
+                         "must keep its structure, shapes and dtypes.")
     if all(node.dtype == out.dtype for node, out in pairs):
         return None
     return [node if node.dtype == out.dtype else cast(node, dtype=out.dtype) for node, out in pairs]

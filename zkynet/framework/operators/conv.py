@@ -260,7 +260,8 @@ def _transposed(space: int, x: Any, weight: Any, bias: Any, stride: Any, padding
     size = []
     for n, k, s, p, e, d in zip(x.shape[2:], kernel, stride, padding, extra, dilation, strict=True):
         if e >= max(s, d):
-            raise InputError(f"{name}: output_padding {extra} must be smaller than stride {stride} or dilation {dilation}.")
+            raise InputError(f"{name}: output_padding {extra} must be smaller than the stride {stride} or the "
+                             f"dilation {dilation}.")
         size.append((n - 1) * s - 2 * p + d * (k - 1) + e + 1)
     if min(size) < 1:
         raise misfit(name, f"the output would have the spatial shape {tuple(size)}.")
