@@ -59,7 +59,7 @@ def main(out: Path = Path("runs/composite_models")) -> None:
     for title, result in results.items():
         result.back()
         plot_cg(result.root, title=title, save_path=out / f"{title.replace(', ', '-').replace(' ', '_')}.svg", quiet=True)
-        gradients = {repr(p.name): float(result.grad(p)) for p in result.module.parameters()}
+        gradients = {path: float(result.grad(p)) for path, p in result.module.named_parameters()}
         print(f"{title}: value {result.value}, gradients {gradients}")
     print(f"pictures are in {out}/")
 

@@ -14,11 +14,12 @@ from .framework.errors import ZkynetError
 from .framework.gradcheck import gradcheck
 from .framework.operators.control import checkpoint
 from .framework.transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
+from .visual import summary
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ZkynetError", "checkpoint", "clear_compile_cache", "compile", "compile_stats", "debug", "device",
-    "explain_compiles", "grad", "gradcheck", "hessian", "hvp", "jacobian", "jvp", "precision", "set_device", "set_precision",
-    "use_disk_cache", "value_and_grad", "vjp", "vmap",
+    "explain_compiles", "grad", "gradcheck", "hessian", "hvp", "jacobian", "jvp", "precision", "set_device",
+    "set_precision", "summary", "use_disk_cache", "value_and_grad", "vjp", "vmap",
 ]

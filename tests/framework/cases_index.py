@@ -13,7 +13,8 @@ A = sample(2, 3, seed=1)
 CUBE = sample(3, 4, 2, seed=2)
 WIDE = sample(5, 3, seed=3)
 EMPTY = np.zeros((0, 3))
-ROWS = np.array([2, 0, 2, -1])
+# int32, since jax.numpy cannot index with an int64 array of NumPy's while 64-bit mode is off
+ROWS = np.array([2, 0, 2, -1], np.int32)
 MASK = np.array([[True, False, True], [False, False, True]])
 
 
@@ -39,10 +40,10 @@ READING = [
     at((slice(None),), "empty axis", EMPTY),
     at((None, ..., None), "scalar", np.array(2.0)),
     Case("getitem", lambda x: x[[2, 0, 2]], lambda x: x[np.array([2, 0, 2])], (CUBE,), "list"),
-    at((slice(None), np.array([[1, -1], [0, 1]])), "array of two axes"),
-    at((np.array([0, 2]), slice(None), np.array([1, 0])), "arrays apart"),
-    at((0, slice(None, None, -2), np.array([1, 1])), "int and array apart"),
-    at((slice(1, 3), np.array([0, 3]), 1), "slice, array, int"),
+    at((slice(None), np.array([[1, -1], [0, 1]], np.int32)), "array of two axes"),
+    at((np.array([0, 2], np.int32), slice(None), np.array([1, 0], np.int32)), "arrays apart"),
+    at((0, slice(None, None, -2), np.array([1, 1], np.int32)), "int and array apart"),
+    at((slice(1, 3), np.array([0, 3], np.int32), 1), "slice, array, int"),
     at((np.array([], dtype=np.int32),), "no positions"),
     at((MASK,), "mask", A),
     at((np.array([True, False, True]), slice(None, 2)), "mask and slice"),
@@ -76,10 +77,10 @@ WRITING = [
           (1, sample(4, 2), "int"),
           ((slice(None), slice(None, None, -1)), sample(3, 4, 2), "reversed"),
           ((slice(None, None, 2), slice(3, 0, -2)), np.array(2.0), "steps, one value"),
-          ((np.array([2, 0]), slice(1, 3)), sample(2, 1), "array and slice, broadcast"),
+          ((np.array([2, 0], np.int32), slice(1, 3)), sample(2, 1), "array and slice, broadcast"),
           ((np.array([True, False, True]),), sample(4, 2), "mask"),
       )),
-    writing("add_at", (np.array([1, 1, 0]),), sample(3, 4, 2), "same position twice"),
+    writing("add_at", (np.array([1, 1, 0], np.int32),), sample(3, 4, 2), "same position twice"),
     # The last of several values stays; its are the gradients.
     Case("set_at", lambda x, v: op.set_at(x, [1, 1, -2], v), lambda x, v: x.at[1].set(v[2]), (A[0], sample(3)),
          "same position twice", numeric=False),

@@ -22,9 +22,9 @@ def row(name, x, reference, label="", order=2, **attributes):
 
 
 FLOW = [
-    row("cast", A, lambda x: x.astype("float64"), dtype="float64"),
+    Case("cast", lambda x: op.cast(x, "float64"), lambda x: x.astype("float64"), (A,), float32=False),
     Case("cast", lambda x: op.cast(op.cast(x, "float32") * 2.0, "float64"),
-         lambda x: (x.astype("float32") * 2.0).astype("float64"), (A,), "float32 and back", numeric=False),
+         lambda x: (x.astype("float32") * 2.0).astype("float64"), (A,), "float32 and back", numeric=False, float32=False),
     row("cast", A * 9, lambda x: x.astype("int32"), "integers", order=0, dtype="int32"),
     Case("stop_gradient", lambda x: op.stop_gradient(x) * x, lambda x: jnp.asarray(A) * x, (A,), numeric=False,
          float32=False),

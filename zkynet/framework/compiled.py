@@ -19,6 +19,7 @@ from .nodes import Expression, LeafNode, Node, topological
 from .operators.control import nodes_of
 from .session import Session, current_session
 from .structure import Structure, linearize
+from .symbols import Symbols
 from .templates import Held, Template
 
 
@@ -46,7 +47,11 @@ class Compiled:
             return self.function(*args, **kwargs)
         try:
             # Arrays by position are the common case; their order says everything about the structure.
-            avals = [a.aval if a.__class__ is Aval else aval_of(a) for a in args]
+            avals = []
+            for arg in args:
+                if isinstance(arg, Symbols):  # a node or a Parameter
+                    raise AttributeError
+                avals.append(aval_of(arg))
             leaves, treedef = args, len(args)
             if kwargs:
                 raise AttributeError

@@ -140,12 +140,25 @@ class Operator:
         """The output array(s) from input arrays (possibly tracers): the body of compiled programs."""
         if not self.jit and any(isinstance(array, Tracer) for array in arrays):
             return self._call_back(kwargs, arrays)
+        if self.batch is not None:
+            return self._with_batch_rule(kwargs)(*arrays)
+        return self._run_body(kwargs, *arrays)
+
+    def _run_body(self, kwargs: dict[str, Any], *arrays: Any) -> Any:
         token = current_session.set(Session())
         try:
             boxes = [LeafNode(aval_of(array), array, None, Call(), None) for array in arrays]
             return unwrap(self.call(*boxes, **kwargs), self)
         finally:
             current_session.reset(token)
+
+    def _with_batch_rule(self, kwargs: dict[str, Any]) -> Callable[..., Any]:
+        """The body, for which `vmap` uses the operator's own rule."""
+        rule = self.batch
+        assert rule is not None
+        body = jax.custom_batching.custom_vmap(lambda *arrays: self._run_body(kwargs, *arrays))
+        body.def_vmap(lambda axis_size, batched, *arrays: rule(axis_size, batched, *arrays, **kwargs))
+        return body
 
     def _call_back(self, kwargs: dict[str, Any], arrays: Sequence[Any]) -> Any:
         """Run a `jit = False` body from inside a compiled program."""
@@ -342,12 +355,12 @@ def output(outputs, *, index):
 
 
 @operator
-def host_result(result, *inputs, host):
-    """The value that a `jit = False` operator computed in Python, tied to the inputs it came from."""
-    return result
+def host_result(*values, host, count):
+    """What a `jit = False` operator computed in Python (the first values), tied to the inputs it came from.
 
-
-host_result.variadic = True
+    `count` is the number of outputs, 0 for one that is no tuple; `host` the operator and its attributes.
+    """
+    return tuple(values[:count]) if count else values[0]
 
 
 def apply(op: Operator, args: tuple, attrs: tuple) -> Any:
@@ -409,13 +422,13 @@ def _apply_on_host(op: Operator, nodes: tuple[Node, ...], attrs: tuple, session:
     call = session.call if session is not None else Call()
     scope = session.scope if session is not None else None
 
-    def tie(result: Any) -> Node:
-        leaf = LeafNode(aval_of(np.asarray(result)), jnp.asarray(result), None, call, scope)
-        node = apply(host_result, (leaf, *nodes), ((op, attrs),))
-        node._value = leaf._value
-        return node
-
-    return tuple(map(tie, out)) if isinstance(out, tuple) else tie(out)
+    several = isinstance(out, tuple)
+    results = [jnp.asarray(value) for value in (out if several else (out,))]
+    leaves = [LeafNode(aval_of(value), value, None, call, scope) for value in results]
+    made = apply(host_result, (*leaves, *nodes), ((op, attrs), len(results) if several else 0))
+    for node, value in zip(made if several else (made,), results, strict=True):
+        node._value = value
+    return made
 
 
 def unwrap(result: Any, op: Operator) -> Any:

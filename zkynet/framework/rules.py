@@ -13,8 +13,8 @@ from .avals import Aval
 from .errors import InputError, RuleError, ZkynetError
 from .leaves import as_node, zeros_aval
 from .module import Module
-from .nodes import Node
-from .operator import Operator, outputs_of, unwrap
+from .nodes import Node, OperatorNode
+from .operator import Operator, Signature, host_result, outputs_of, unwrap
 from .operators.elementwise import mult
 from .operators.linalg import tensordot
 from .operators.shape import cast, full, sum_to
@@ -35,15 +35,18 @@ def fit(cotangent: Node, aval: Aval) -> Node:
     return cotangent if cotangent.dtype == dtype else cast(cotangent, dtype=dtype)
 
 
-def input_cotangents(node: Node, cotangent: Any, needed: Sequence[bool]) -> list[Node | None]:
-    """The cotangents of an operator node's inputs where needed, by whichever rule the operator has."""
+def input_cotangents(node: Node, cotangent: Any, needed: Sequence[bool], produced: Any = None) -> list[Node | None]:
+    """The cotangents of an operator node's inputs where needed, by whichever rule the operator has.
+
+    `produced` stands for the output(s) in the rule, when that is not the node itself.
+    """
     operator = node.signature.operator
     kwargs = node.signature.kwargs
     if isinstance(cotangent, list):
-        produced: Any = outputs_of(node)
+        produced = outputs_of(node) if produced is None else produced
         cotangent = tuple([filled(zeros_aval(out.aval), 0) if c is None else c
                            for c, out in zip(cotangent, produced, strict=True)])
-    else:
+    elif produced is None:
         produced = node
     if isinstance(operator.vjp, tuple):
         parts = [rule(cotangent, produced, *node.inputs, **kwargs) if need else None
@@ -233,3 +236,19 @@ def _by_jax(node: Node, cotangent: Any) -> list[Node | None]:
     made = iter(JaxVjp(operator, kwargs, len(node.inputs), exact)(*node.inputs, *cotangents))
     return [filled(zeros_aval(child.aval), 0) if e else next(made)
             for e, child in zip(exact, node.inputs, strict=True)]
+
+
+@host_result.def_vjp
+def _(g: Any, y: Any, *values: Node, host: tuple[Operator, tuple], count: int) -> tuple:
+    """The rule of the operator that ran in Python, with what it computed as its output."""
+    operator, attrs = host
+    results, inputs = values[:count or 1], values[count or 1:]
+    avals = tuple([result.aval for result in results])
+    signature = Signature(operator, attrs, tuple([n.aval for n in inputs]), avals if count else avals[0])
+    twin = OperatorNode(signature, inputs, results[0].call, y[0].scope if count else y.scope,
+                        y[0].origin if count else y.origin)
+    needed = [operator.differentiable(i) for i in range(len(inputs))]
+    parts = input_cotangents(twin, list(g) if count else g, needed, produced=y)
+    nothing = [filled(zeros_aval(node.aval), 0) for node in (*results, *inputs)]
+    return (*nothing[:len(results)], *[zero if part is None else part
+                                       for part, zero in zip(parts, nothing[len(results):], strict=True)])

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 def as_array(value: Any, name: str) -> jax.Array:
     """A JAX array from an array, a number or a nested list of numbers; refuses anything else by name."""
-    if isinstance(value, jax.Array):
-        return value
+    if isinstance(value, jax.Array):  # a typed random key becomes the integers it is made of
+        return value if isinstance(value.dtype, np.dtype) else jax.random.key_data(value)
     try:
         array = np.asarray(value)
         if not is_numeric(array.dtype):

@@ -294,7 +294,10 @@ def _size_of_parameters(facts: list[Fact]) -> str:
 def _attributes(node: Any, most: int) -> str:
     """'axis=1, keepdims=True': the static attributes of an operator that say something."""
     parts = []
+    said = {"shape": getattr(node.aval, "shape", None), "dtype": getattr(node.aval, "dtype", None)}
     for name, value in attributes(node).items():
+        if name in said and value == said[name]:
+            continue  # the arrows say that
         if value is not None and value is not False and not callable(value) and name != "host":
             parts.append(f"{name}={getattr(value, 'name', value)}")
     return clipped(", ".join(parts), most)
