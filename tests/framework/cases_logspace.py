@@ -62,8 +62,8 @@ SUMS = [
          lambda x: jnp.log(jnp.sum(jnp.exp(x), 1, keepdims=True)), (X,), "keepdims"),
     Case("logsumexp", op.logsumexp, lambda x: x, (np.float64(0.5),), "scalar"),
     Case("logsumexp", lambda x: op.logsumexp(x, axis=0), lambda x: x[0], (sample(1, 3),), "one element"),
-    Case("logsumexp", lambda x: op.logsumexp(x, axis=0), lambda x: jnp.log(jnp.sum(jnp.exp(x), 0)),
-         (np.zeros((0, 3)),), "empty axis"),
+    Case("logsumexp", lambda x: op.logsumexp(x, axis=0), lambda x: jnp.full(3, -INF), (np.zeros((0, 3)),),
+         "empty axis", numeric=False),
     Case("logsumexp", lambda x: op.logsumexp(x, axis=1), lambda x: plain_logsumexp(x, 1), (np.zeros((0, 3)),),
          "empty result"),
     Case("logsumexp", op.logsumexp, shifted(1e4, plain_logsumexp), (1e4 + sample(4),), "far above"),
@@ -72,7 +72,8 @@ SUMS = [
          (np.array([[0.5, -INF, 1.0], [-INF, 2.0, -INF]]),), "logarithms of zero", numeric=False),
     Case("logsumexp", op.logsumexp, lambda x: -INF + jnp.sum(jnp.where(jnp.isinf(x), 0.0, x)), (array(-INF, -INF),),
          "of nothing but zeros", numeric=False),
-    Case("log_sum_exp", lambda x: op.log_sum_exp(x, axis=1), lambda x: plain_logsumexp(x, 1), (X,), "no weights"),
+    Case("logsumexp", lambda x: op.log_sum_exp(x, axis=1), lambda x: plain_logsumexp(x, 1), (X,),
+         "by log_sum_exp without weights"),
     Case("log_sum_exp", lambda x, w: op.log_sum_exp(x, 1, w), lambda x, w: jnp.log(jnp.sum(w * jnp.exp(x), 1)),
          (X, sample(2, 3, 2, low=0.5, high=2.0)), "weights"),
     Case("log_sum_exp", lambda x, w: op.log_sum_exp(x, weights=w), lambda x, w: jnp.log(jnp.sum(w * jnp.exp(x))),
@@ -85,8 +86,8 @@ SUMS = [
          lambda x, w: jnp.log(jnp.sum(w * jnp.exp(x + 1e4))) - 1e4, (-1e4 + sample(3), array(1.0, 0.5, 2.0)), "far"),
     Case("log_sum_exp", lambda x: op.log_sum_exp(x, weights=array(1.0, 0.0)), lambda x: x[0], (array(0.5, INF),),
          "zero weight of infinity", order=0),
-    Case("log_sum_exp", lambda x, w: op.log_sum_exp(x, 0, w), lambda x, w: jnp.log(jnp.sum(w * jnp.exp(x), 0)),
-         (np.zeros((0, 2)), np.ones((1, 2))), "empty axis"),
+    Case("log_sum_exp", lambda x, w: op.log_sum_exp(x, 0, w), lambda x, w: jnp.full(2, -INF),
+         (np.zeros((0, 2)), np.ones((1, 2))), "empty axis", numeric=False),
 ]
 
 
@@ -108,8 +109,7 @@ RUNNING = [
     Case("logcumsumexp", lambda x: op.logcumsumexp(x, 1), lambda x: x, (sample(2, 1),), "one element"),
     Case("logcumsumexp", op.logcumsumexp, shifted(-1e4, plain_running), (-1e4 + sample(4),), "far below"),
     Case("logcumsumexp", op.logcumsumexp, shifted_running, (array(-1e4, 0.0, 1e4, 0.0, 1e4),), "far apart"),
-    Case("logcumsumexp", op.logcumsumexp,
-         lambda x: jnp.concatenate([jnp.full(2, -INF), plain_running(x[2:])]) + 0.0 * jnp.where(x > -INF, x, 0.0).sum(),
+    Case("logcumsumexp", op.logcumsumexp, lambda x: jnp.concatenate([jnp.full(2, -INF), plain_running(x[2:])]),
          (array(-INF, -INF, 1.0, 0.5),), "logarithms of zero", numeric=False),
 ]
 
@@ -130,7 +130,8 @@ PRODUCTS = [
     Case("log_matmul", op.log_matmul, plain_matmul, (sample(3), sample(3, 2)), "vector and matrix"),
     Case("log_matmul", op.log_matmul, plain_matmul, (sample(2, 3), sample(3)), "matrix and vector"),
     Case("log_matmul", op.log_matmul, plain_matmul, (sample(3), sample(3, seed=1)), "vectors"),
-    Case("log_matmul", op.log_matmul, plain_matmul, (sample(2, 0), sample(0, 2)), "nothing to sum"),
+    Case("log_matmul", op.log_matmul, lambda a, b: jnp.full((2, 2), -INF), (sample(2, 0), sample(0, 2)),
+         "nothing to sum", numeric=False),
     Case("log_matmul", op.log_matmul, plain_matmul, (sample(0, 3), sample(3, 2)), "empty axis"),
     Case("log_matmul", op.log_matmul, lambda a, b: plain_matmul(a + 1e4, b - 1e4),
          (-1e4 + sample(2, 3), 1e4 + sample(3, 2)), "far from zero"),

@@ -352,7 +352,12 @@ def test_a_python_body_runs_once_a_call_and_has_gradients(operator):
         same(result.grad(m.input("x")), expected, rtol=1e-4)
         assert len(calls) == step
     same(zkynet.grad(lambda x: op.sum(operator(x)))(A), 2 * A)
-    same(zkynet.hvp(lambda x: op.sum(operator(x) * x))(A, vector=V), 6 * A * V, rtol=1e-4)
+    second = zkynet.hvp(lambda x: op.sum(operator(x) * x))
+    if operator.name == "OnHostGradfn":  # its local derivative is Python code without a rule of its own
+        with pytest.raises(RuleError, match="dOnHostGradfn/dx.*jit=False"):
+            second(A, vector=V)
+    else:
+        same(second(A, vector=V), 6 * A * V, rtol=1e-4)
 
 
 def test_a_python_body_inside_compiled_code():

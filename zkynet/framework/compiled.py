@@ -20,7 +20,7 @@ from .operators.control import nodes_of
 from .session import Session, current_session
 from .structure import Structure, linearize
 from .symbols import Symbols
-from .templates import Held, Template
+from .templates import Constant, Held, Template
 
 
 class _Program(NamedTuple):
@@ -28,7 +28,7 @@ class _Program(NamedTuple):
 
     structure: Structure
     run: Callable[..., list[jax.Array]]
-    captured: list[Any]  # parameters and states, read at every call, and arrays
+    captured: list[Held]  # parameters and states, read at every call, and arrays (as constants)
     states: list[Held]
     tree: Any
     single: bool
@@ -64,14 +64,15 @@ class Compiled:
         program = self.programs.get(key)
         if program is None:
             program = self.programs[key] = self._trace(args, kwargs, avals)
-        arrays = [leaf for leaf, aval in zip(leaves, avals) if aval.__class__ is Aval]  # noqa: B905 - same length
-        outputs = program.run(*arrays, *[c.value if isinstance(c, Held) else c for c in program.captured])
+        if leaves is not args:
+            leaves = [leaf for leaf, aval in zip(leaves, avals, strict=True) if aval.__class__ is Aval]
+        outputs = program.run(*leaves, *[held.value for held in program.captured])
         if program.states:
             count = len(outputs) - len(program.states)
             for state, value in zip(program.states, outputs[count:], strict=True):
                 state.commit(value)
             outputs = outputs[:count]
-        return outputs[0] if program.single else jax.tree.unflatten(program.tree, outputs)
+        return outputs[0] if program.single else program.tree.unflatten(outputs)
 
     def _trace(self, args: tuple, kwargs: dict[str, Any], avals: list[Any]) -> _Program:
         session = Session(traced=True)
@@ -96,8 +97,9 @@ class Compiled:
         return self._program(key, found[len(given):], len(given), states, tree)
 
     def _program(self, key: tuple, captured: list[Node], count: int, states: list[Held], tree: Any) -> _Program:
-        sources = [leaf.template if isinstance(leaf.template, Held) else leaf._value for leaf in captured]
-        known_values([leaf for leaf in captured if not isinstance(leaf.template, Held)])
+        known_values(captured)
+        sources = [leaf.template if isinstance(leaf.template, Held) else Constant("captured", leaf._value)
+                   for leaf in captured]
         structure = structure_of(key)
         if structure.names is None:
             structure.names = [""] * count + [leaf_name(leaf) for leaf in captured]

@@ -72,8 +72,11 @@ def find_nonfinite(graph: ModuleGraph | Node, backward: bool = True) -> NonFinit
 
 def _first(nodes: list[Node], values: list[Any], direction: str) -> NonFinite | None:
     for node, value in zip(nodes, values, strict=True):
-        what = " and ".join(sorted(_kinds(value)))
-        if what:
+        kinds = _kinds(value)
+        if node.template is None and not node.inputs:
+            kinds.discard("inf")  # a constant that masks
+        if kinds:
+            what = " and ".join(sorted(kinds))
             scope = node.scope
             return NonFinite(node, direction, what, scope.path if scope else None, node.where)
     return None

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import config, transforms
 from .compile import evaluate
-from .errors import InputError
+from .errors import InputError, ZkynetError
 from .module import Module
 from .nodes import Expression
 from .operator import Operator
@@ -203,9 +203,9 @@ class _Subject:
     def place(self, point: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """Set the parameters to their part of the point, undo what states have seen; returns the inputs' part."""
         count = len(self.moved)
-        for held, value in zip((*self.parameters, *self.states),
-                               (*point[count:], *self.kept[len(self.parameters):]), strict=True):
-            held.restore(None, jnp.asarray(value))  # in float64 too, which assignment would not allow
+        held_in_float64 = [_as_example(value, numbers=False) for value in self.kept[len(self.parameters):]]
+        for held, value in zip((*self.parameters, *self.states), (*point[count:], *held_in_float64), strict=True):
+            held.restore(None, jnp.asarray(value))  # assignment would keep its dtype
         return point[:count]
 
     def restore(self) -> None:
@@ -295,23 +295,26 @@ class _Check:
         self.elements: list[Element] = []
 
     def verdict(self) -> Verdict:
-        error = None
-        if self.point and self.values:
+        worst, error = None, None
+        stages = [self._reverse, self._forward, self._second][:3 if self.order == 2 else 2]
+        for stage in stages if self.point and self.values else ():
             try:
-                self._first()
-                if self.order == 2:
-                    self._second()
+                stage()
+            except ZkynetError as wrong:
+                error = str(wrong)
             except Exception as wrong:  # whatever a rule does: the value itself was computed before
-                error = str(wrong) or type(wrong).__name__
-        worst = max(self.elements, key=lambda element: element.deviation, default=None)
-        ok = error is None and (worst is None or worst.deviation <= 1.0)
-        return Verdict(self.subject.name, ok, self.order, len(self.elements), worst, error)
+                error = f"{type(wrong).__name__}: {wrong}"
+            worst = max(self.elements, key=lambda element: element.deviation, default=None)
+            # What comes later is derived from what is wrong already.
+            if error is not None or worst is not None and worst.deviation > 1.0:
+                return Verdict(self.subject.name, False, self.order, len(self.elements), worst, error)
+        return Verdict(self.subject.name, True, self.order, len(self.elements), worst)
 
     def _random(self, like: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Away from zero, so that no element goes unseen."""
         return [self.rng.uniform(0.5, 1.5, x.shape) * self.rng.choice([-1.0, 1.0], x.shape) for x in like]
 
-    def _first(self) -> None:
+    def _reverse(self) -> None:
         subject = self.subject
         cotangents = [self._random(self.values) for _ in range(2)]
         found = [subject.gradient(self.point, c) for c in cotangents]
@@ -321,13 +324,16 @@ class _Check:
             return np.array([_dot(c, value) for c in cotangents])
 
         self._compare_elements(found, projected, _size(cotangents[0], self.values), order=1)
+
+    def _forward(self) -> None:
+        subject = self.subject
         # Steps along the tangent must suit small and large elements at once.
-        self.tangents = [t * np.where(x == 0.0, 1.0, np.minimum(np.abs(x), 1e3)) for t, x in
-                         zip(self._random(self.point), self.point, strict=True)]
-        found = subject.forward(self.point, self.tangents)
+        tangents = [t * np.where(x == 0.0, 1.0, np.minimum(np.abs(x), 1e3)) for t, x in
+                    zip(self._random(self.point), self.point, strict=True)]
+        found = subject.forward(self.point, tangents)
 
         def along(t: float) -> np.ndarray:
-            return _flat(subject.value([x + t * v for x, v in zip(self.point, self.tangents, strict=True)]))
+            return _flat(subject.value([x + t * v for x, v in zip(self.point, tangents, strict=True)]))
 
         numeric, doubt, noise = self._slope(along, STEPS, np.abs(_flat(self.values)).max(initial=0.0))
         names = ["output"] if len(found) == 1 else [f"output {i}" for i in range(len(found))]
@@ -335,8 +341,7 @@ class _Check:
         for name, analytic in zip(names, found, strict=True):
             part = slice(start, start + analytic.size)
             start += analytic.size
-            places = [(index,) for index in np.ndindex(analytic.shape)]
-            self._judge(name, [p[0] for p in places], analytic.reshape(-1), numeric[part], doubt[part],
+            self._judge(name, list(np.ndindex(analytic.shape)), analytic.reshape(-1), numeric[part], doubt[part],
                         np.full(analytic.size, noise), 1, "forward")
 
     def _second(self) -> None:
@@ -354,13 +359,14 @@ class _Check:
                           projected: Callable[[Sequence[np.ndarray]], np.ndarray], size: float, order: int) -> None:
         """Each element of the gradients `found` against the slope of the function `projected`."""
         chosen = self._choice()
-        for number, (name, array) in enumerate(zip(self.subject.names, self.point, strict=True)):
+        for number, name in enumerate(self.subject.names):
             places = chosen[number]
             slopes = [self._move(projected, number, place, size) for place in places]
+            noise = np.array([noise for _, _, noise in slopes])
             for row, gradients in enumerate(found):
                 analytic = np.array([gradients[number][place] for place in places])
-                numeric, doubt = (np.array([s[k][row] for s in slopes]) for k in (0, 1))
-                noise = np.array([s[2] for s in slopes])
+                numeric = np.array([slope[row] for slope, _, _ in slopes])
+                doubt = np.array([doubt[row] for _, doubt, _ in slopes])
                 self._judge(name, places, analytic, numeric, doubt, noise, order)
 
     def _choice(self) -> list[list[tuple[int, ...]]]:

@@ -242,7 +242,7 @@ class OperatorNode(Node):
 
     @property
     def attrs(self) -> dict[str, Any]:
-        return dict(self.signature.attrs)
+        return dict(self.signature.kwargs)
 
 
 def short_value(value: Any) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from jax.core import Tracer
 
 from .avals import Aval, aval_like, aval_of
+from .attributes import exact, interned
 from .errors import GraphError, InputError, ShapeError, TracedValueError, ZkynetError
 from .leaves import as_node
 from .nodes import Expression, LeafNode, Node, OperatorNode, register_end
@@ -157,7 +158,11 @@ class Operator:
         rule = self.batch
         assert rule is not None
         body = jax.custom_batching.custom_vmap(lambda *arrays: self._run_body(kwargs, *arrays))
-        body.def_vmap(lambda axis_size, batched, *arrays: rule(axis_size, batched, *arrays, **kwargs))
+        def batched_rule(axis_size: int, batched: Sequence[bool], *arrays: Any) -> Any:
+            out = unwrap(rule(axis_size, tuple(batched), *arrays, **kwargs), self)
+            return out, jax.tree.map(lambda _: True, out)
+
+        body.def_vmap(batched_rule)
         return body
 
     def _call_back(self, kwargs: dict[str, Any], arrays: Sequence[Any]) -> Any:
@@ -174,9 +179,12 @@ class Operator:
     def infer(self, kwargs: dict[str, Any], in_avals: tuple[Aval, ...]) -> Any:
         """Abstract evaluation: the aval of the output, or a tuple of avals."""
         if not self.jit:  # Python code cannot be traced: try it on zeros
-            out = self.evaluate(kwargs, *(np.zeros(a.shape, a.dtype) for a in in_avals))
+            with jax.ensure_compile_time_eval():
+                out = self.evaluate(kwargs, *(np.zeros(a.shape, a.dtype) for a in in_avals))
             return tuple(aval_of(np.asarray(o)) for o in out) if isinstance(out, tuple) else aval_of(np.asarray(out))
         out = jax.eval_shape(lambda *arrays: self.evaluate(kwargs, *arrays), *(a.struct for a in in_avals))
+        if out is None:
+            unwrap(out, self)  # raises
         return tuple(map(aval_like, out)) if isinstance(out, tuple) else aval_like(out)
 
     def signature(self, attrs: tuple, in_avals: tuple[Aval, ...]) -> Signature:
@@ -229,7 +237,7 @@ class Operator:
             known = ", ".join(self.attributes) or "none"
             raise InputError(f"operator {self.name} does not take {wrong}; its attributes are: {known}.")
         values.update(attributes)
-        return args, tuple([freeze(value, name, self) for name, value in values.items()])
+        return args, interned([freeze(value, name, self) for name, value in values.items()])
 
     def _split_positional(self, args: tuple, attributes: dict[str, Any]) -> tuple[tuple, tuple, dict[str, Any]]:
         """Tell inputs (by position or keyword) from attributes given by position."""
@@ -253,7 +261,8 @@ class Operator:
         own = {k: v for k, v in self.__dict__.items() if k not in _ENGINE_FIELDS}
         try:
             key = (type(self), self.name, tuple(v.short_name for v in self.inputs),
-                   tuple(v.differentiable for v in self.inputs), tuple(self.attributes.items()), tuple(own.items()))
+                   tuple(v.differentiable for v in self.inputs), exact(tuple(self.attributes.items())),
+                   exact(tuple(own.items())))
             shared = _shared_operators.setdefault(key, self)
         except TypeError:  # something unhashable: this instance stands for itself
             shared = self
@@ -276,6 +285,9 @@ _ENGINE_FIELDS = {"name", "inputs", "attributes", "_signatures", "_ready", "_pla
 _shared_operators: dict[tuple, Operator] = {}
 
 
+_NUMBERS = frozenset((float, int, bool, complex))
+
+
 class FunctionOperator(Operator):
     """An operator whose body is a plain function of arrays; what `@operator` returns."""
 
@@ -291,6 +303,9 @@ class FunctionOperator(Operator):
     def evaluate(self, kwargs: dict[str, Any], *arrays: Any) -> Any:
         if not self.jit and any(isinstance(array, Tracer) for array in arrays):
             return self._call_back(kwargs, arrays)
+        if not getattr(self, "elementwise", False):
+            # Numbers that are part of a structure arrive as such; bodies are written for arrays.
+            arrays = tuple([jnp.asarray(a) if a.__class__ in _NUMBERS else a for a in arrays])
         return self.body(*arrays, **kwargs)
 
     def _share(self) -> Operator:

@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..errors import InputError, ShapeError
+from ..errors import GraphError, InputError, ShapeError
 from ..leaves import as_node, zeros_aval
 from ..nodes import Expression, Node
 from ..session import Session, current_session
 from ..structure import Structure, linearize, placeholders
 from ..templates import Template
 from .registry import builtin
-from .shape import barrier, cast, full, reshape, sum_to
+from .shape import cast, full, reshape, sum_to
 
 
 class Named:
@@ -45,14 +45,14 @@ def trace(function: Callable[..., Any], args: Sequence[Any], name: str) -> tuple
     """
     from ..compile import structure_of
 
-    session = Session(outer=current_session.get(), traced=True)
+    session = Session(outer=current_session.get() or Session(), traced=True)
     token = current_session.set(session)
     try:
         avals, treedef = jax.tree.flatten(list(args))
         leaves = placeholders(avals)
         returned = function(*jax.tree.unflatten(treedef, leaves))
         outputs, tree = nodes_of(returned, name)
-        key, inputs, _ = linearize(outputs, arguments=leaves, literals=True, foreign=session.call)
+        key, inputs, _ = linearize(outputs, arguments=leaves, foreign=session.call)
     finally:
         current_session.reset(token)
     return structure_of(key), inputs[len(leaves):], tree
@@ -91,18 +91,32 @@ def _(g, y, *inputs, structure, in_axes, size):
 
 
 @builtin
-def checkpointed(*inputs, structure):
+def checkpointed(*inputs, structure, again=False):
     """A structure whose intermediate values are computed again in the backward pass instead of kept."""
-    return tuple(structure.evaluate(*inputs))
+    if not again:
+        return tuple(structure.evaluate(*inputs))
+    return jax.lax.platform_dependent(*inputs, cpu=lambda *a: _apart(structure, a),
+                                      default=lambda *a: tuple(structure.evaluate(*jax.lax.optimization_barrier(a))))
+
+
+def _apart(structure: Structure, inputs: tuple) -> tuple:
+    """Run a structure so that XLA does not merge it with an earlier computation of the same. On CPUs it drops
+    barriers before it merges; so this is a branch that is always taken, which it cannot know."""
+    never = jax.lax.rng_uniform(np.int32(0), np.int32(1), shape=()) > 0
+    return jax.lax.cond(never, lambda *a: tuple(jnp.zeros(o.shape, o.dtype) for o in structure.out_avals),
+                        lambda *a: tuple(jnp.asarray(o, v.dtype) for o, v in
+                                         zip(structure.evaluate(*a), structure.out_avals, strict=True)), *inputs)
 
 
 @checkpointed.def_vjp
-def _(g, y, *inputs, structure):
+def _(g, y, *inputs, structure, again):
     from ..backward import vjp_structure
+    from ..compile import structure_of
 
     pull = vjp_structure(structure, tuple(structure.inputs))
-    again = barrier(*inputs, *g)  # keeps the compiler from merging this with the forward pass
-    return tuple(pull.replay(again)[slot] for slot in pull.outputs[len(structure.outputs):])
+    count = len(structure.outputs)
+    gradients = structure_of((*pull.key[:-len(pull.outputs)], *pull.outputs[count:]))
+    return checkpointed(*inputs, *g, structure=gradients, again=True)
 
 
 def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -188,13 +202,19 @@ def _with_inputs(structure: Structure, position: int, ignored: Sequence[Node]) -
 # while_loop -----------------------------------------------------------------------------------------------
 
 
-@builtin(no_gradient=True)
+@builtin
 def loop(*inputs, test, body, carried):
     """The carried inputs, changed by `body` as long as `test` holds."""
     from_test, from_body = inputs[carried:carried + len(test.inputs) - carried], inputs[len(test.inputs):]
     return tuple(jax.lax.while_loop(
         lambda carry: test.evaluate(*carry, *from_test)[0],
         lambda carry: tuple(body.evaluate(*carry, *from_body)), tuple(inputs[:carried])))
+
+
+@loop.def_vjp
+def _(g, y, *inputs, test, body, carried):
+    raise GraphError("op.while_loop has no gradient, as the number of its steps is not known. Use op.scan with a fixed "
+                     "number of steps, or op.stop_gradient on what goes into the loop.")
 
 
 def while_loop(cond_fn: Callable[[Any], Any], body_fn: Callable[[Any], Any], init: Any) -> Any:
@@ -214,6 +234,8 @@ def while_loop(cond_fn: Callable[[Any], Any], body_fn: Callable[[Any], Any], ini
     if fitting is not None:
         return while_loop(cond_fn, body_fn, jax.tree.unflatten(treedef, fitting))
     test, from_test, _ = trace(cond_fn, [avals], "while_loop")
+    if [(a.shape, a.dtype) for a in test.out_avals] != [((), np.dtype("bool"))]:
+        raise ShapeError(f"op.while_loop needs a condition that is one boolean scalar, but got {test.out_avals}.")
     parts = loop(*inputs, *from_test, *from_body, test=test, body=body, carried=len(inputs))
     return jax.tree.unflatten(treedef, parts)
 

@@ -23,6 +23,7 @@ from ..errors import InputError
 from ..nodes import Node
 from .arguments import misfit, node_of
 from .conv_kernels import correlate, kernel_gradient, spread, to_first, to_kernel, to_last
+from .create import zeros_like
 from .registry import builtin
 from .shape import reshape
 
@@ -119,15 +120,15 @@ def sum_channels(x):
     >>> op.sum_channels([[[1.0, 2.0], [3.0, 4.0]]]).value.tolist()
     [3.0, 7.0]
     """
-    # As a product with ones: XLA would turn a plain sum over transposed axes into one over (batch, channels, space),
-    # and copy x to that layout first, which doubles the time of a convolution's bias gradient.
-    columns = to_last(x).reshape(x.shape[0], -1, x.shape[1])
-    return (jnp.ones((x.shape[0], 1, columns.shape[1]), x.dtype) @ columns).sum((0, 1))
+    # A product with ones on the (rows, channels) view that other kernels read too: XLA then keeps one copy of x. A
+    # plain sum becomes one over (batch, channels, space), for which x is copied to that layout first.
+    columns = to_last(x).reshape(-1 if x.size else 0, x.shape[1])
+    return (jnp.ones((1, columns.shape[0]), x.dtype) @ columns)[0]
 
 
 @sum_channels.def_vjp
 def _(g, y, x):
-    return (add_channels(x * 0.0, g),)
+    return (add_channels(zeros_like(x), g),)
 
 
 # Public functions -------------------------------------------------------------------------------------------

@@ -44,18 +44,21 @@ def scattered(x, indices, values, *, axis, outside):
     """y = x, then y[indices[i, j, k], j, k] += values[i, j, k] for axis 0; see `scatter_add`."""
     values = jnp.broadcast_to(values, indices.shape).astype(x.dtype)
     own = tuple([n if d == axis else m for d, (n, m) in enumerate(zip(x.shape, indices.shape, strict=True))])
+    part = _scattered_lines(jax.lax.slice(x, (0,) * x.ndim, own), indices, values, axis, outside)
+    return part if own == x.shape else jax.lax.dynamic_update_slice(x, part, (0,) * x.ndim)
+
+
+def _scattered_lines(x: jax.Array, indices: Any, values: Any, axis: int, outside: str | None) -> jax.Array:
+    """`scatter_add` where the positions have the lengths of x along all other axes."""
     if indices.shape[axis] == 1:
         # One position for each line: comparing beats scattering, and melts into what surrounds it.
-        places = jax.lax.broadcasted_iota(indices.dtype, own, axis)
+        places = jax.lax.broadcasted_iota(indices.dtype, x.shape, axis)
         wrapped = jnp.where(indices < 0, indices + x.shape[axis], indices)
-        part = jnp.where(places == wrapped, values, jnp.zeros((), x.dtype))
-    else:
-        rest = [m for d, m in enumerate(own) if d != axis]
-        count = indices.shape[axis]
-        lines = [jnp.moveaxis(a, axis, -1).reshape(math.prod(rest), count) for a in (indices, values)]
-        part = jax.vmap(lambda i, v: jnp.zeros(x.shape[axis], x.dtype).at[i].add(v, **mode_of(outside)))(*lines)
-        part = jnp.moveaxis(part.reshape(*rest, x.shape[axis]), -1, axis)
-    return x + jax.lax.pad(part, jnp.zeros((), x.dtype), [(0, n - m, 0) for n, m in zip(x.shape, own, strict=True)])
+        return x + jnp.where(places == wrapped, values, jnp.zeros((), x.dtype))
+    moved = [jnp.moveaxis(a, axis, -1) for a in (x, indices, values)]
+    lines = [a.reshape(math.prod(a.shape[:-1]), a.shape[-1]) for a in moved]
+    part = jax.vmap(lambda line, i, v: line.at[i].add(v, **mode_of(outside)))(*lines)
+    return jnp.moveaxis(part.reshape(moved[0].shape), -1, axis)
 
 
 @scattered.def_vjp

@@ -204,12 +204,18 @@ class _Box:
 
     def take(self, x: Any) -> jax.Array:
         part = jax.lax.slice(x, self.starts, self.stops, self.steps)
-        return jnp.reshape(jax.lax.rev(part, self.flipped), self.result)
+        return jnp.reshape(self.turned(part), self.result)
+
+    def turned(self, part: jax.Array) -> jax.Array:
+        return jax.lax.rev(part, self.flipped) if self.flipped else part
+
+    @property
+    def whole_window(self) -> bool:
+        return builtins.max(self.steps, default=1) == 1
 
     def shaped(self, values: Any) -> jax.Array:
         """Values of the result's shape, laid out as in the array."""
-        values = jnp.reshape(jnp.broadcast_to(values, self.result), self.counts)
-        return jax.lax.rev(values, self.flipped)
+        return self.turned(jnp.reshape(jnp.broadcast_to(values, self.result), self.counts))
 
     def spread(self, values: Any, shape: Sequence[int]) -> jax.Array:
         """Zeros of a shape with laid-out values in their places."""
@@ -306,7 +312,11 @@ def added(x, values, *indices, index, outside, distinct):
         where = x.at[_python_index(index, indices)]
         return where.add(values.astype(x.dtype), unique_indices=distinct, **mode_of(outside))
     box = _Box(index, x.shape)
-    return x + box.spread(box.shaped(values.astype(x.dtype)), x.shape)
+    values = box.shaped(values.astype(x.dtype))
+    if not box.whole_window:
+        return x + box.spread(values, x.shape)
+    present = jax.lax.slice(x, box.starts, box.stops)
+    return jax.lax.dynamic_update_slice(x, present + values, box.starts)
 
 
 @added.def_vjp
@@ -329,7 +339,7 @@ def assigned(x, values, *indices, index, outside, distinct):
         return where.set(values, unique_indices=distinct, **mode_of(outside))
     box = _Box(index, x.shape)
     values = box.shaped(values)
-    if builtins.max(box.steps, default=1) == 1:
+    if box.whole_window:
         return jax.lax.dynamic_update_slice(x, values, box.starts)
     chosen = box.spread(jnp.ones(values.shape, bool), x.shape)
     return jax.lax.select(chosen, box.spread(values, x.shape), x)

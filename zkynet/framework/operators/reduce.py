@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from ..nodes import Node
-from .elementwise import abs, equal, exp, sign, where
+from .elementwise import abs, equal, sign, where
 from .registry import builtin
 from .running import multiplied, neighbours
 from .shape import broadcast_to, cast, moveaxis, reshape
@@ -358,7 +358,8 @@ def log_softmax(x, *, axis=-1):
 
 @log_softmax.def_vjp
 def _(g, y, x, *, axis):
-    return (g - exp(y) * sum(g, axis=axis, keepdims=True),)
+    # Not exp(y): the powers in softmax(x) are those of the forward pass, which the compiler then computes once.
+    return (g - softmax(x, axis=axis) * sum(g, axis=axis, keepdims=True),)
 
 
 __all__ = [

@@ -1,0 +1,56 @@
+"""Static attributes of operators: part of the structural key, so equal means equal in type too.
+
+To Python 2, 2.0 and True are equal keys, 0.0 and -0.0 too, and nan is equal to nothing. To a compiled
+program the first are different and the last is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+_LOOSE = (bool, float, complex, np.generic)
+
+
+class Attributes(tuple):
+    """The attributes of one operator node. Interned: hashed and compared by identity."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
+
+
+_interned: dict[Any, Attributes] = {}
+
+
+def interned(values: Sequence[Any]) -> Attributes:
+    """The one Attributes object with exactly these values.
+
+    >>> interned([2, (1, True)]) is interned([2, (1, True)])
+    True
+    >>> interned([2, (1, True)]) is interned([2, (1, 1)])
+    False
+    """
+    key = exact(tuple(values))
+    found = _interned.get(key)
+    if found is None:
+        found = _interned[key] = Attributes(values)
+    return found
+
+
+def exact(value: Any) -> Any:
+    """A key that tells numbers apart by type, and floats by every bit that matters.
+
+    >>> exact(1) == exact(True), exact(0.0) == exact(-0.0), exact(float("nan")) == exact(float("nan"))
+    (False, False, True)
+    """
+    kind = value.__class__
+    if kind is tuple:
+        return tuple([exact(item) for item in value])
+    if isinstance(value, _LOOSE):
+        return kind, repr(value)
+    return value
