@@ -211,7 +211,7 @@ SELECTION = [
 
 
 def exact_gelu(x: Any) -> Any:
-    return x * jax.scipy.stats.norm.cdf(x)
+    return jax.nn.gelu(x, approximate=False)
 
 
 def tanh_gelu(x: Any) -> Any:

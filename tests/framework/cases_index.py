@@ -8,6 +8,7 @@ import numpy as np
 from cases import Case, sample
 
 from zkynet.framework import op
+from zkynet.framework.operators.gather import window_added
 
 A = sample(2, 3, seed=1)
 CUBE = sample(3, 4, 2, seed=2)
@@ -145,6 +146,8 @@ WINDOWS = [
     Case("dynamic_slice", lambda x, i: op.slice(x, (0, i), (2, 1)), lambda x, i: x[:2, 2:], (WIDE, np.array(2)), "slice"),
     Case("slice", lambda x: op.slice(x, (1, 0), (3, 2)), lambda x: x[1:4, :2], (WIDE,)),
     Case("slice", lambda x: op.slice(x, [2], [0]), lambda x: x[:0], (A[0],), "empty"),
+    Case("dynamic_add_slice", lambda x, v, i: window_added(x, v, i, np.int32(0)),
+         lambda x, v, i: x + jnp.pad(v, ((1, 2), (0, 0))), (WIDE, A, np.array(1, np.int32))),
     Case("dynamic_update_slice", lambda x, v, i: op.dynamic_update_slice(x, v, (i, 0)),
          lambda x, v, i: jax.lax.dynamic_update_slice(x, v, (i, jnp.zeros_like(i))), (WIDE, A, np.array(1))),
     Case("dynamic_update_slice", lambda x, v, i: op.dynamic_update_slice(x, v, i),

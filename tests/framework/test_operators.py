@@ -158,7 +158,7 @@ def check_close(ours: Any, theirs: Any, case: Case, what: str) -> None:
 
 def check_numerically(case: Case, what: Derivatives, program: Program, arguments: Any, parts: list[Any]) -> None:
     """The jvp against differences of values, the second derivatives against differences of gradients."""
-    inputs, cotangents, tangents = arguments
+    inputs, cotangents, tangents = jax.tree.map(np.asarray, arguments)  # JAX would compile the sums below
 
     def at(t: float) -> list[Any]:
         moved = list(inputs)
@@ -216,6 +216,13 @@ def _narrow(dtype: np.dtype) -> np.dtype:
     return np.dtype({"int64": "int32", "uint64": "uint32", "complex128": "complex64"}.get(dtype.name, dtype.name))
 
 
+def wide_avals(structure: Structure) -> list[Aval]:
+    """Floating values inside a structure that are neither bfloat16 nor a Python number's."""
+    found = [item if item.__class__ is Aval else item.aval for item, _ in structure.instructions]
+    flat = [aval for item in found for aval in (item if isinstance(item, tuple) else (item,))]
+    return [a for a in flat if a.inexact and not a.weak_type and a.dtype != jnp.bfloat16]
+
+
 def operators_of(structure: Structure) -> set[str]:
     return {item.operator.name for item, _ in structure.instructions if item.__class__ is not Aval}
 
@@ -239,6 +246,22 @@ def test_operator(case: Case) -> None:
         assert case.operator in operators_of(program.structure), f"{case} does not use the operator it names"
     if case.float32:
         check_float32(case, inputs)
+
+
+def is_floating_elementwise(case: Case) -> bool:
+    integers = any(jnp.issubdtype(np.asarray(x).dtype, jnp.integer) for x in case.inputs)
+    return case.float32 and not integers and getattr(REGISTRY.get(case.operator), "elementwise", False)
+
+
+@pytest.mark.parametrize("case", list(filter(is_floating_elementwise, CASES)), ids=str)
+def test_python_numbers_do_not_widen(case: Case) -> None:
+    """In bfloat16 everything stays bfloat16, in the bodies as in the rules: their constants are weak."""
+    narrow = [jax.ShapeDtypeStruct(x.shape, jnp.bfloat16 if x.dtype == np.float64 else x.dtype) for x in case.inputs]
+    what = Derivatives(case, case.reference, narrow)
+    what.outputs = jax.tree.map(lambda o: jax.ShapeDtypeStruct(
+        o.shape, jnp.bfloat16 if jnp.issubdtype(o.dtype, jnp.floating) else o.dtype), what.outputs)
+    seeds = [[what.outputs[i] for i in what.moving], [narrow[i] for i in what.wrt]]
+    assert not wide_avals(Program(by_zkynet(case, what), [narrow, *seeds]).structure)
 
 
 def test_every_operator_has_a_row() -> None:

@@ -15,12 +15,12 @@ import numpy as np
 
 from .avals import Aval
 from .errors import GraphError, RuleError, ShapeError
-from .leaves import as_node, zeros_aval
+from .leaves import zeros_aval
 from .nodes import Node, OperatorNode, topological
 from .operator import Signature, output, outputs_of
 from .operators.elementwise import add
 from .operators.shape import cast
-from .rules import filled, fit, input_cotangents
+from .rules import filled, fit, input_cotangents, tangents_by_rule
 from .session import Session, current_session
 from .structure import Structure, linearize, placeholders
 
@@ -133,8 +133,8 @@ def _tangent(node: Node, known: Cotangents) -> Any:
         given = tuple([known[child] if m else filled(zeros_aval(child.aval), 0)
                        for child, m in zip(node.inputs, moving, strict=True)])
         produced: Any = outputs_of(node) if several else node
-        tangent = operator.jvp(given, produced, *node.inputs, **node.signature.kwargs)
-        return list(tangent) if several else fit(as_node(tangent, current_session.get(), operator), node.aval)
+        tangents = tangents_by_rule(node, given, produced)
+        return tangents if several else tangents[0]
     avals: Any = node.aval if several else (node.aval,)
     seeds = [filled(zeros_aval(aval), 0) for aval in avals]
     parts = input_cotangents(node, list(seeds) if several else seeds[0], moving)
@@ -158,7 +158,7 @@ def derive(structure: Structure, key: tuple, build: Callable[[list[Node], list[N
         token = current_session.set(Session(traced=True))
         try:
             leaves = placeholders(structure.in_avals)
-            nodes = structure.replay(leaves, origins)
+            nodes = structure.replay(leaves, origins or structure.places)
             outputs, arguments = build(nodes, list(leaves))
             new_key, inputs, slots = linearize(outputs, arguments=arguments, literals=True)
             _refuse_constants(inputs[len(arguments):])

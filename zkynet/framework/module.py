@@ -227,8 +227,7 @@ class Module:
         except BaseException as error:
             _undo(session)
             if isinstance(error, RecursionError):
-                raise GraphError(f"{self.functional_name} calls itself without end (a cycle of modules): "
-                                 "give the recursion an end in call().") from None
+                raise self._endless() from None
             raise
         finally:
             current_session.reset(token)
@@ -247,6 +246,8 @@ class Module:
             nodes, named, _ = self._bind(args, kwargs, session, stacklevel=5)
             returned = self.call(*nodes, **named)
             return returned if isinstance(returned, Node) else _as_output(returned, session, self)
+        except RecursionError:
+            raise self._endless() from None
         finally:
             session.scope = outer
 
@@ -291,6 +292,10 @@ class Module:
             raise InputError(
                 f"{self.functional_name} is missing its input {', '.join(map(repr, missing))}: it takes "
                 f"({', '.join(v.short_name for v in self._inputs)}).")
+
+    def _endless(self) -> GraphError:
+        return GraphError(f"{self.functional_name} calls itself without end (a cycle of modules): give the recursion "
+                          "an end in call().")
 
     def _not_initialised(self) -> GraphError:
         return GraphError(f"{self.functional_name} was used before Module.__init__: call super().__init__(...) at the "

@@ -82,6 +82,9 @@ class Expression(Symbols):
     def __int__(self) -> int:
         return int(self.value)
 
+    def __index__(self) -> int:
+        return index(self.value)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.value, dtype=dtype)
 

@@ -117,19 +117,41 @@ def _checked(part: Any, node: Node, index: int) -> Any:
     if part is None:
         raise RuleError(f"{blame(node, rule, index)} is None where a gradient is due. Return zeros, or declare the "
                         "input with cg.Variable(name, differentiable=False).")
-    if isinstance(part, list):  # the child is the tuple of outputs of another operator
+    if isinstance(part, list) and child.aval.__class__ is tuple:  # the outputs of another operator
         return part
     try:
+        if isinstance(part, (tuple, list, dict)):
+            raise InputError
         part = as_node(part, current_session.get(), node)
     except InputError:
         raise RuleError(f"{blame(node, rule, index)} is a {type(part).__name__}; expected a node, an array or a "
                         "number.") from None
-    if part.shape != child.shape and not (part.shape == node.shape and _broadcasts_to(child.shape, node.shape)):
+    several = node.aval.__class__ is tuple
+    if part.shape != child.shape and (
+            several or part.shape != node.shape or not _broadcasts_to(child.shape, node.shape)):
         raise RuleError(f"{blame(node, rule, index)} has shape {part.shape}; expected {child.shape}, the input's "
                         "shape (or the output's, where the input was broadcast).")
     if not part.aval.inexact and child.aval.inexact:
         raise RuleError(f"{blame(node, rule, index)} has dtype {part.dtype}; expected {child.dtype}, the input's.")
     return fit(part, child.aval)
+
+
+def tangents_by_rule(node: Node, tangents: tuple, produced: Any) -> list[Node]:
+    """The tangents of a node's outputs by its operator's own `jvp`, checked; a wrong one is named."""
+    operator = node.signature.operator
+    rule: Any = operator.jvp
+    avals: Any = node.aval if node.aval.__class__ is tuple else (node.aval,)
+    try:
+        returned = rule(tangents, produced, *node.inputs, **node.signature.kwargs)
+        parts = returned if node.aval.__class__ is tuple else (returned,)
+        found = [as_node(part, current_session.get(), operator) for part in parts]
+    except Exception as error:
+        raise RuleError(f"{blame(node, rule)} jvp raised {type(error).__name__}: {error}") from error
+    if [part.shape for part in found] != [aval.shape for aval in avals]:
+        shapes = ", ".join(str(part.shape) for part in found)
+        raise RuleError(f"{blame(node, rule)} jvp returned a tangent of shape {shapes}; expected "
+                        f"{', '.join(str(aval.shape) for aval in avals)}, the output's.")
+    return [fit(part, aval) for part, aval in zip(found, avals, strict=True)]
 
 
 def blame(node: Node, rule: Any, index: int | None = None) -> str:
@@ -155,13 +177,16 @@ class LocalDerivative(Operator):
 
     def call(self, *inputs: Any) -> Any:
         assert self.of._gradfn is not None
-        rule = self.of._gradfn(self.of.inputs[self.index])
+        rule: Any = None
         try:
+            rule = self.of._gradfn(self.of.inputs[self.index])
+            if not callable(rule):
+                raise TypeError(f"_gradfn must return a function of the operator's inputs, but returned {rule!r}")
             return unwrap(rule(*inputs, **dict(self.kwargs)), self.of)
         except InputError:
             raise
         except Exception as error:
-            code = getattr(rule, "__code__", None)
+            code = getattr(rule if callable(rule) else self.of._gradfn, "__code__", None)
             stands = f" at {code.co_filename}:{code.co_firstlineno}" if code is not None else ""
             raise RuleError(f"operator {self.of.name}'s _gradfn for input {self.of.input_name(self.index)!r}{stands} "
                             f"raised {type(error).__name__}: {error}") from error

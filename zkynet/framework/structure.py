@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -22,6 +22,17 @@ from .session import Call, Origin, current_session
 from .templates import Variable
 
 Key = tuple[Any, ...]
+
+
+class Place(NamedTuple):
+    """Where a node was made: path of the module call, and the line."""
+
+    path: str | None
+    origin: Origin | None
+
+    @property
+    def scope(self) -> Any:
+        return self if self.path is not None else None
 
 
 class Structure:
@@ -37,7 +48,7 @@ class Structure:
         self.derived: dict[Any, Any] = {}
         self.program: Callable[..., list[jax.Array]] | None = None
         self.names: list[str] | None = None
-        self.places: dict[int, tuple[str | None, Origin | None]] = {}
+        self.places: dict[int, Place] = {}
         self.used = 0
         position = 0
         while key[position] is not None:
@@ -66,7 +77,7 @@ class Structure:
 
     def remember(self, slots: dict[Node, int]) -> None:
         """Note where the nodes were made (module path, line), for messages; of the last graph of this structure."""
-        self.places = {slot: (node.scope.path if node.scope is not None else None, node.origin)
+        self.places = {slot: Place(node.scope.path if node.scope is not None else None, node.origin)
                        for node, slot in slots.items() if node.inputs}
 
     def evaluate(self, *arrays: Any) -> list[Any]:
@@ -80,7 +91,7 @@ class Structure:
                 values.append(item.operator.evaluate(item.kwargs, *[values[slot] for slot in slots]))
         return [values[slot] for slot in self.outputs]
 
-    def replay(self, leaves: Sequence[Node], origins: Mapping[int, Node] | None = None) -> list[Node]:
+    def replay(self, leaves: Sequence[Node], origins: Mapping[int, Node | Place] | None = None) -> list[Node]:
         """Make the nodes again over other leaves; returns the node of every slot."""
         session = current_session.get()
         call = session.call if session is not None else leaves[0].call if leaves else Call()
@@ -94,7 +105,7 @@ class Structure:
             inputs = tuple([nodes[s] for s in slots])
             signature = _fitting(item, inputs)
             made = OperatorNode(signature, inputs, call, scope, None)
-            if origins is not None:
+            if origins and slot in origins:
                 made.origin, made.scope = origins[slot].origin, origins[slot].scope
             nodes.append(made)
         return nodes

@@ -58,6 +58,8 @@ class _Run:
         self.structure = structure_of(key)
         if self.structure.names is None:
             self.structure.names = [leaf_name(leaf) for leaf in self.leaves]
+        if not self.structure.derived:
+            self.structure.remember(slots)  # for the messages of wrong rules
         self.slots = tuple([slots[target] for target in self.targets])
         self.of = tuple(range(len(self.outputs)))
         self.what = f"{name} of {_name(function)}"

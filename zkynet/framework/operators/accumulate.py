@@ -11,14 +11,18 @@ from typing import Any
 from ..nodes import Node, OperatorNode
 from .create import filled
 from .elementwise import add
-from .gather import replaced, scattered, window
+from .gather import scattered, window_added
 from .index import added
 from .shape import place
 
 
 def plus(a: Node, b: Node) -> Node:
     """a + b, for two nodes of one shape and dtype."""
-    return _written_into(a, b) or _written_into(b, a) or add(a, b)
+    for total, part in ((a, b), (b, a)):
+        written = _written_into(total, part)
+        if written is not None:
+            return written
+    return add(a, b)
 
 
 def _written_into(total: Node, part: Any) -> Node | None:
@@ -28,16 +32,14 @@ def _written_into(total: Node, part: Any) -> Node | None:
     kind, inputs, attributes = part.signature.operator, part.inputs, part.signature.kwargs
     if kind is place:
         (values,) = inputs
-        if 2 * values.aval.size > part.aval.size:  # then one fused pass over all is faster
+        if 8 * values.aval.size > part.aval.size:  # then one fused pass over all is faster
             return None
         index = tuple(zip(attributes["starts"], values.shape, attributes["steps"], strict=True))
         return added(total, values, index=index, outside=None, distinct=True)
-    if kind not in (added, scattered, replaced) or not _is_zero(inputs[0]):
+    if kind not in (added, scattered, window_added):
         return None
-    if kind is replaced:
-        values, starts = inputs[1], inputs[2:]
-        return replaced(total, window(total, *starts, sizes=values.shape) + values, *starts)
-    return kind(total, *inputs[1:], **attributes)
+    base = total if _is_zero(inputs[0]) else _written_into(total, inputs[0])
+    return None if base is None else kind(base, *inputs[1:], **attributes)
 
 
 def _is_zero(node: Any) -> bool:

@@ -52,10 +52,13 @@ def trace(function: Callable[..., Any], args: Sequence[Any], name: str) -> tuple
         leaves = placeholders(avals)
         returned = function(*jax.tree.unflatten(treedef, leaves))
         outputs, tree = nodes_of(returned, name)
-        key, inputs, _ = linearize(outputs, arguments=leaves, foreign=session.call)
+        key, inputs, slots = linearize(outputs, arguments=leaves, foreign=session.call)
     finally:
         current_session.reset(token)
-    return structure_of(key), inputs[len(leaves):], tree
+    structure = structure_of(key)
+    if not structure.derived:
+        structure.remember(slots)  # for the messages of wrong rules
+    return structure, inputs[len(leaves):], tree
 
 
 def differentiable_slots(structure: Structure, indices: Sequence[int]) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from .arguments import misfit, node_of
 from .conv_kernels import correlate, kernel_gradient, spread, to_first, to_kernel, to_last
 from .create import zeros_like
 from .registry import builtin
-from .shape import reshape
+from .spatial import each_axis, with_batch, without_batch
 
 # The three operators --------------------------------------------------------------------------------------
 
@@ -134,14 +134,6 @@ def _(g, y, x):
 # Public functions -------------------------------------------------------------------------------------------
 
 
-def _each(value: Any, count: int, what: str, name: str, least: int = 1) -> tuple[int, ...]:
-    """One int for each spatial axis."""
-    values = (value,) * count if isinstance(value, (int, np.integer)) else tuple(value)
-    if len(values) != count or not all(isinstance(v, (int, np.integer)) and v >= least for v in values):
-        raise InputError(f"{name}: {what} must be an int >= {least} or {count} of them, but got {value!r}.")
-    return tuple([int(v) for v in values])
-
-
 def _padding(padding: Any, size: Sequence[int], kernel: Sequence[int], stride: Sequence[int],
              dilation: Sequence[int], name: str) -> tuple[tuple[int, int], ...]:
     """A pair (before, after) for each spatial axis."""
@@ -157,33 +149,31 @@ def _padding(padding: Any, size: Sequence[int], kernel: Sequence[int], stride: S
         raise InputError(f"{name}: padding must be 'same', 'valid', an int, or one int or pair for each axis, but got "
                          f"{padding!r}.")
     if not isinstance(padding, (int, np.integer)) and any(isinstance(p, (tuple, list)) for p in padding):
-        pairs = [_each(p, 2, "a pair of paddings", name, 0) for p in padding]
+        pairs = [each_axis(p, 2, "a pair of paddings", name, 0) for p in padding]
         if len(pairs) != len(kernel):
             raise InputError(f"{name}: padding needs {len(kernel)} pairs, but got {padding!r}.")
         return tuple([(before, after) for before, after in pairs])
-    return tuple([(p, p) for p in _each(padding, len(kernel), "padding", name, 0)])
+    return tuple([(p, p) for p in each_axis(padding, len(kernel), "padding", name, 0)])
 
 
 def _operands(x: Any, weight: Any, space: int, name: str) -> tuple[Node, Node, bool]:
-    """The nodes, with a batch axis; and whether that had to be added."""
-    x, weight = node_of(x, name), node_of(weight, name)
-    if weight.ndim != space + 2 or x.ndim not in (space + 1, space + 2):
-        raise misfit(name, f"the input must have {space + 2} axes (batch, channels, space) or {space + 1} without the "
-                           f"batch, and the weight {space + 2}, but they are {x.aval!r} and {weight.aval!r}.")
-    single = x.ndim == space + 1
-    return reshape(x, shape=(1, *x.shape)) if single else x, weight, single
+    """The nodes, the input with a batch axis; and whether that had to be added."""
+    node, single = with_batch(x, space, name)
+    weight = node_of(weight, name)
+    if weight.ndim != space + 2:
+        raise misfit(name, f"the weight must have {space + 2} axes, but it is {weight.aval!r}.")
+    return node, weight, single
 
 
 def _finished(y: Node, bias: Any, single: bool) -> Node:
-    y = y if bias is None else add_channels(y, bias)
-    return reshape(y, shape=y.shape[1:]) if single else y
+    return without_batch(y if bias is None else add_channels(y, bias), single)
 
 
 def _conv(space: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Node:
     name = f"conv{space}d"
     x, weight, single = _operands(x, weight, space, name)
     kernel = weight.shape[2:]
-    stride, dilation = _each(stride, space, "stride", name), _each(dilation, space, "dilation", name)
+    stride, dilation = each_axis(stride, space, "stride", name), each_axis(dilation, space, "dilation", name)
     pairs = _padding(padding, x.shape[2:], kernel, stride, dilation, name)
     y = conv(x, weight, stride=stride, padding=pairs, dilation=dilation, groups=groups)
     return _finished(y, bias, single)
@@ -252,9 +242,9 @@ def _transposed(space: int, x: Any, weight: Any, bias: Any, stride: Any, padding
     name = f"conv_transpose{space}d"
     x, weight, single = _operands(x, weight, space, name)
     kernel = weight.shape[2:]
-    stride, dilation = _each(stride, space, "stride", name), _each(dilation, space, "dilation", name)
-    padding = _each(padding, space, "padding", name, 0)
-    extra = _each(output_padding, space, "output_padding", name, 0)
+    stride, dilation = each_axis(stride, space, "stride", name), each_axis(dilation, space, "dilation", name)
+    padding = each_axis(padding, space, "padding", name, 0)
+    extra = each_axis(output_padding, space, "output_padding", name, 0)
     if x.shape[1] != weight.shape[0] or x.shape[1] % groups:
         raise misfit(name, f"an input of {x.shape[1]} channels in {groups} groups needs weights of shape (in, out / "
                            f"groups, ...) with in = {x.shape[1]}, but they are {weight.aval!r}.")

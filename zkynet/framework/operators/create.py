@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,10 +51,11 @@ def default_dtype() -> np.dtype:
 
 
 def _dtype(dtype: Any, *values: Any) -> np.dtype:
-    """A concrete dtype: given, or that of Python numbers. Attributes compare 1, 1.0 and True as equal, so an
-    operator without inputs must be told its dtype."""
+    """A concrete dtype: given, or that of Python numbers."""
     if dtype is not None:
         return jax.dtypes.canonicalize_dtype(dtype)
+    if not values:
+        return default_dtype()
     found = np.result_type(*values)
     return default_dtype() if found.kind == "f" else jax.dtypes.canonicalize_dtype(found)
 
@@ -73,8 +73,6 @@ def full(shape: int | Sequence[int], value: Any, dtype: Any = None) -> Node:
     """
     if isinstance(value, (int, float, np.generic)):
         value = value.item() if isinstance(value, np.generic) else value
-        # One nan for all, as an attribute must equal itself.
-        value = math.nan if value != value else value
         return filled(shape=_shape(shape), dtype=_dtype(dtype, value), value=value)
     from .shape import broadcast_to, cast
 
@@ -89,7 +87,7 @@ def zeros(shape: int | Sequence[int], dtype: Any = None) -> Node:
     >>> op.zeros(2).value.tolist()
     [0.0, 0.0]
     """
-    return filled(shape=_shape(shape), dtype=_dtype(dtype, 0.0), value=0)
+    return filled(shape=_shape(shape), dtype=_dtype(dtype), value=0)
 
 
 def ones(shape: int | Sequence[int], dtype: Any = None) -> Node:
@@ -99,7 +97,7 @@ def ones(shape: int | Sequence[int], dtype: Any = None) -> Node:
     >>> op.ones(2, "int32").value.tolist()
     [1, 1]
     """
-    return filled(shape=_shape(shape), dtype=_dtype(dtype, 1.0), value=1)
+    return filled(shape=_shape(shape), dtype=_dtype(dtype), value=1)
 
 
 def full_like(x: Any, value: float, dtype: Any = None) -> Node:
@@ -153,7 +151,7 @@ def eye(rows: int, columns: int | None = None, offset: int = 0, dtype: Any = Non
     [[1.0, 0.0], [0.0, 1.0]]
     """
     columns = rows if columns is None else columns
-    return diagonal(rows=rows, columns=columns, offset=offset, dtype=_dtype(dtype, 0.0))
+    return diagonal(rows=rows, columns=columns, offset=offset, dtype=_dtype(dtype))
 
 
 __all__ = ["arange", "eye", "full", "full_like", "ones", "ones_like", "zeros", "zeros_like"]

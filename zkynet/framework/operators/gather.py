@@ -179,7 +179,19 @@ def window(x, *starts, sizes):
 
 @window.def_vjp
 def _(g, y, x, *starts, sizes):
-    return (replaced(zeros(x.shape, g.dtype), g, *starts), *starts)
+    return (window_added(zeros(x.shape, g.dtype), g, *starts), *starts)
+
+
+@builtin(no_gradient=("starts",), name="dynamic_add_slice")
+def window_added(x, values, *starts):
+    """x with `values` added from `starts` on; the transpose of `dynamic_slice`, whose gradient it is."""
+    present = jax.lax.dynamic_slice(x, starts, values.shape)
+    return jax.lax.dynamic_update_slice(x, present + values.astype(x.dtype), starts)
+
+
+@window_added.def_vjp
+def _(g, y, x, values, *starts):
+    return (g, window(g, *starts, sizes=values.shape), *starts)
 
 
 @builtin(name="dynamic_update_slice", no_gradient=("starts",))

@@ -17,8 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..attributes import interned
 from ..errors import InputError, ShapeError, TracedValueError
 from ..nodes import Engine, Expression, Node
+from ..operator import apply
 from ..templates import Template
 from .arguments import OutOfRange, axis_of, misfit, node_of
 from .create import arange, full, zeros
@@ -73,9 +75,9 @@ class _Parser:
             return self._readable(node_of(item, self.name))
         if isinstance(item, jax.Array) and item.dtype != bool:
             return node_of(item, self.name)
-        if isinstance(item, (list, np.ndarray, jax.Array, np.generic)):
+        if isinstance(item, (list, tuple, np.ndarray, jax.Array, np.generic)):
             array = np.asarray(item)
-            if array.size == 0 and isinstance(item, list):
+            if array.size == 0 and isinstance(item, (list, tuple)):
                 array = array.astype(np.int32)
             return array.item() if array.ndim == 0 and array.dtype.kind in "iub" else array
         return item
@@ -285,8 +287,158 @@ def getitem(x: Any, index: Any) -> Node:
     >>> x[1, ::-1].value.tolist(), x[:, [0, 2]].value.tolist(), x[None, ..., op.argmax([0, 7, 0])].shape
     ([5, 4, 3], [[0, 2], [3, 5]], (1, 2))
     """
-    node, arrays, attributes = _parsed(x, index, "getitem")
-    return indexed(node, *arrays, **attributes)
+    arrays: list[Node] = []
+    key = _key_of(index, arrays)
+    if key is None or not isinstance(x, Node):
+        node, given, attributes = _parsed(x, index, "getitem")
+        return indexed(node, *given, **attributes)
+    known = _known.get((x.aval.shape, key))
+    if known is None:
+        _, _, attributes = _parsed(x, index, "getitem")
+        known = _known[x.aval.shape, key] = interned([attributes[name] for name in indexed.attributes])
+    return apply(indexed, (x, *arrays), known)
+
+
+# Loops over a sequence index it at every step, so reading the same kind of index again must cost next to nothing.
+_known: dict[tuple, Any] = {}
+_CONSTANT = (int, type(None))
+
+
+def _key_of(index: Any, arrays: list[Node]) -> Any:
+    """A hashable form of an index of ints, slices, None, Ellipsis and integer nodes, which are collected; None for
+    any other index."""
+    items = index if index.__class__ is tuple else (index,)
+    key: list[Any] = []
+    for item in items:
+        if item.__class__ is builtins.slice:
+            start, stop, step = item.start, item.stop, item.step
+            if not (start.__class__ in _CONSTANT and stop.__class__ in _CONSTANT and step.__class__ in _CONSTANT):
+                return None
+            key.append((start, stop, step))
+        elif item.__class__ is int or item is None or item is Ellipsis:
+            key.append(item)
+        elif isinstance(item, Node) and item.aval.dtype.kind in "iu":
+            arrays.append(item)
+            key.append((ARRAY, item.aval.ndim == 0))
+        else:
+            return None
+    return tuple(key)
+
+
+def take(self, x: Any) -> jax.Array:
+        part = jax.lax.slice(x, self.starts, self.stops, self.steps)
+        return jnp.reshape(self.turned(part), self.result)
+
+    def turned(self, part: jax.Array) -> jax.Array:
+        return jax.lax.rev(part, self.flipped) if self.flipped else part
+
+    @property
+    def whole_window(self) -> bool:
+        return builtins.max(self.steps, default=1) == 1
+
+    def shaped(self, values: Any) -> jax.Array:
+        """Values of the result's shape, laid out as in the array."""
+        return self.turned(jnp.reshape(jnp.broadcast_to(values, self.result), self.counts))
+
+    def spread(self, values: Any, shape: Sequence[int]) -> jax.Array:
+        """Zeros of a shape with laid-out values in their places."""
+        widths = [(start, n - stop, step - 1) for start, stop, step, n in
+                  zip(self.starts, self.stops, self.steps, shape, strict=True)]
+        return jax.lax.pad(values, jnp.zeros((), values.dtype), widths)
+
+
+def _python_index(index: Index, arrays: Sequence[Any]) -> tuple:
+    """The index that jax.numpy understands."""
+    remaining = iter(arrays)
+    found: list[Any] = []
+    for entry in index:
+        if isinstance(entry, tuple):
+            start, count, step = entry
+            stop = start + count * step
+            found.append(builtins.slice(start, stop if stop >= 0 else None, step))
+        else:
+            found.append(next(remaining) if entry == ARRAY else entry)
+    return tuple(found)
+
+
+def mode_of(outside: str | None) -> dict[str, Any]:
+    """How jax.numpy treats positions: trusted, or counted from the end when negative and checked."""
+    if outside is None:
+        return {"mode": "promise_in_bounds", "wrap_negative_indices": False}
+    return {"mode": "fill"}
+
+
+# getitem ----------------------------------------------------------------------------------------------------
+
+
+@builtin(name="getitem", no_gradient=("indices",))
+def indexed(x, *indices, index, outside, distinct):
+    """x[index]; see `getitem`. `outside` says what positions out of range give: "nan", "zero", None for never."""
+    if not indices:
+        return _Box(index, x.shape).take(x)
+    fill = 0 if outside == "zero" else None
+    return x.at[_python_index(index, indices)].get(fill_value=fill, unique_indices=distinct, **mode_of(outside))
+
+
+@indexed.def_vjp
+def _(g, y, x, *indices, index, outside, distinct):
+    if not indices:
+        box = _Box(index, x.shape)
+        g = reshape(g, shape=tuple(box.counts))
+        if box.flipped:
+            g = flip(g, axis=tuple(box.flipped))
+        return (place(g, shape=x.shape, starts=tuple(box.starts), steps=tuple(box.steps)),)
+    into_x = added(zeros(x.shape, g.dtype), g, *indices, index=index, outside=outside, distinct=distinct)
+    return (into_x, *indices)
+
+
+def getitem(x: Any, index: Any) -> Node:
+    """x[index] by NumPy's rules; also written `node[...]`.
+
+    The index may contain ints, slices, None, Ellipsis, arrays of integers or booleans, and nodes. A mask (an array
+    or a node of booleans) must be known when this is called, because the shape depends on it.
+
+    Raises:
+        OutOfRange (an IndexError): for an int, or an integer in a list or NumPy array, that is out of range. An
+            integer that is only known when the program runs reads nan instead.
+        InputError: for anything else in an index.
+
+    >>> from zkynet.framework import op
+    >>> x = op.reshape(op.arange(6), (2, 3))
+    >>> x[1, ::-1].value.tolist(), x[:, [0, 2]].value.tolist(), x[None, ..., op.argmax([0, 7, 0])].shape
+    ([5, 4, 3], [[0, 2], [3, 5]], (1, 2))
+    """
+    key = _static_key(index)
+    if key is None or not isinstance(x, Node):
+        node, arrays, attributes = _parsed(x, index, "getitem")
+        return indexed(node, *arrays, **attributes)
+    known = _static.get((x.aval.shape, key))
+    if known is None:
+        _, _, attributes = _parsed(x, index, "getitem")
+        known = _static[x.aval.shape, key] = interned([attributes[name] for name in indexed.attributes])
+    return apply(indexed, (x,), known)
+
+
+# Indices without arrays, which loops over a sequence use at every step: by shape and index, the attributes.
+_static: dict[tuple, Any] = {}
+_CONSTANT = (int, type(None))
+
+
+def _static_key(index: Any) -> Any:
+    """A hashable form of an index of ints, slices, None and Ellipsis; None for any other."""
+    items = index if index.__class__ is tuple else (index,)
+    key: list[Any] = []
+    for item in items:
+        if item.__class__ is builtins.slice:
+            parts = item.start, item.stop, item.step
+            if not builtins.all([part.__class__ in _CONSTANT for part in parts]):
+                return None
+            key.append(parts)
+        elif item.__class__ is int or item is None or item is Ellipsis:
+            key.append(item)
+        else:
+            return None
+    return tuple(key)
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Node:

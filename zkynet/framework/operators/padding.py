@@ -109,7 +109,7 @@ def pad(x: Any, widths: Any, mode: str = "constant", value: float = 0) -> Node:
     pairs = _pairs(widths, node)
     for axis, (before, after) in enumerate(pairs):
         _check_widths(node, axis, before, after, known)
-    return padded(node, widths=pairs, mode=known, value=math.nan if value != value else value)
+    return padded(node, widths=pairs, mode=known, value=value)
 
 
 def _check_widths(node: Node, axis: int, before: int, after: int, mode: str) -> None:

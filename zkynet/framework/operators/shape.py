@@ -464,6 +464,6 @@ def _(g, y, x, *, reps):
 Engine.symbols["transpose"] = transpose
 
 __all__ = [
-    "broadcast_to", "cast", "concat", "expand_dims", "flatten", "flip", "moveaxis", "repeat", "reshape", "roll", "split",
-    "squeeze", "stack", "stop_gradient", "swapaxes", "tile", "transpose",
+    "broadcast_to", "cast", "concat", "expand_dims", "flatten", "flip", "moveaxis", "repeat", "reshape", "roll",
+    "split", "squeeze", "stack", "stop_gradient", "swapaxes", "tile", "transpose",
 ]
