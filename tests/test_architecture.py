@@ -23,7 +23,8 @@ ARROWS: dict[str, set[str]] = {
     "zkynet.visual": {"zkynet.framework"},
     "zkynet.quant": {"zkynet.framework", "zkynet.nn"},
     "zkynet.train": {
-        "zkynet.framework", "zkynet.nn", "zkynet.optim", "zkynet.models", "zkynet.data", "zkynet.visual", "zkynet.quant",
+        "zkynet.framework", "zkynet.nn", "zkynet.optim", "zkynet.models", "zkynet.data", "zkynet.visual",
+        "zkynet.quant",
     },
     "zkynet.interop": {"zkynet.framework", "zkynet.nn"},
     "zkynet": {"zkynet.framework", "zkynet.visual"},
@@ -196,8 +197,8 @@ def test_the_reader_of_imports_resolves_what_python_would(tmp_path: Path, monkey
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     file = tmp_path / "zkynet" / "nn" / "linear.py"
     file.parent.mkdir(parents=True)
-    file.write_text("from ..framework import op\nfrom . import init\nfrom zkynet import optim\nimport jax.numpy as jnp\n"
-                    "def f():\n    import torch\n")
+    file.write_text("from ..framework import op\nfrom . import init\nfrom zkynet import optim\n"
+                    "import jax.numpy as jnp\ndef f():\n    import torch\n")
     found = [(name, level) for name, level, _ in imports(file)]
     assert found == [("zkynet.framework", True), ("zkynet.nn", True), ("zkynet.optim", True), ("jax.numpy", True),
                      ("torch", False)]

@@ -95,7 +95,7 @@ def windows(x: Any) -> Any:
 
 def linear(function: Callable[..., Any], x: Any) -> Any:
     """The transpose of the derivative of `function` at x."""
-    return lambda g: jax.vjp(function, x)[1](g)[0]
+    return lambda g: jax.vjp(function, jnp.asarray(x, g.dtype))[1](g)[0]
 
 
 def sums(x: Any) -> Any:

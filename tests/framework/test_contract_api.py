@@ -205,7 +205,8 @@ def test_an_operator_may_return_a_number_an_array_or_a_node():
             self.what = what
 
         def call(self, x):
-            return {"number": 2.0, "numpy": np.float32([1, 2]), "array": x.value * 3, "node": op.mult(x, 3.0)}[self.what]
+            results = {"number": 2.0, "numpy": np.float32([1, 2]), "array": x.value * 3, "node": op.mult(x, 3.0)}
+            return results[self.what]
 
     assert Returns("number")(1.0).value == 2
     assert Returns("numpy")(1.0).value.tolist() == [1, 2]

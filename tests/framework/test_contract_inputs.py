@@ -120,7 +120,7 @@ def test_default_inputs():
 
     m = Scaled()
     assert [v.short_name for v in m.inputs] == ["x", "factor", "offset"]
-    assert m(2.0).value == 6 and m(2.0, 4.0).value == 8 and m(2.0, offset=1.0).value == 7 and m(2.0, 1.0, None).value == 2
+    assert (m(2.0).value, m(2.0, 4.0).value, m(2.0, offset=1.0).value, m(2.0, 1.0, None).value) == (6, 8, 7, 2)
 
 
 def test_any_number_of_inputs():
@@ -170,8 +170,9 @@ def test_a_tuple_result_unpacks():
     assert second.children[0].gvalue == 6
 
 
-@pytest.mark.parametrize("value", ["text", np.array(["a"]), np.array([object()]), object(), {1, 2}, np.datetime64("2020"),
-                                   b"bytes", [[1, 2], [3]], np.zeros(2, dtype=[("field", "f4")])])
+@pytest.mark.parametrize("value", ["text", np.array(["a"]), np.array([object()]), object(), {1, 2},
+                                   np.datetime64("2020"), b"bytes", [[1, 2], [3]],
+                                   np.zeros(2, dtype=[("field", "f4")])])
 def test_what_is_no_number_is_refused_by_name(value):
     with pytest.raises(InputError, match="needs a number"):
         DOUBLE(value)

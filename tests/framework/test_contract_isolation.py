@@ -113,7 +113,8 @@ def test_threads_do_not_see_each_other():
         result = m(float(k))
         result.back()
         ids = {n.call_id for n in result.nodes}
-        return float(result.value), float(result.grad(w)), float(result.grad(m.input("x"))), ids == {result.call_id}, ids
+        gradients = float(result.grad(w)), float(result.grad(m.input("x")))
+        return float(result.value), *gradients, ids == {result.call_id}, ids
 
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(work, range(4)))

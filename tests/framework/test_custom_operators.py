@@ -179,8 +179,9 @@ class Attributes(cg.Operator):
         return (x.value * factor) ** power
 
 
-@pytest.mark.parametrize("make", [lambda x, f: Scaled(f)(x), lambda x, f: scaled(x, factor=f), lambda x, f: scaled(x, f),
-                                  lambda x, f: Attributes()(x, factor=f), lambda x, f: Attributes()(x, f, 1)])
+@pytest.mark.parametrize("make", [lambda x, f: Scaled(f)(x), lambda x, f: scaled(x, factor=f),
+                                  lambda x, f: scaled(x, f), lambda x, f: Attributes()(x, factor=f),
+                                  lambda x, f: Attributes()(x, f, 1)])
 def test_one_value_of_an_attribute_compiles_one_program(make):
     zkynet.clear_compile_cache()
     with count_compilations() as count:

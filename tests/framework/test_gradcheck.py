@@ -98,6 +98,8 @@ RIGHT: list[tuple[str, Any, tuple, dict]] = [
     ("built-in", op.mult, (A, B), {}),
     ("broadcast", op.divide, (A, sample(3, low=0.5, high=2.0)), {}),
     ("attribute by keyword", op.softplus, (A,), {"beta": 2.0}),
+    ("attribute by position", op.leaky_relu, (A, 0.2), {}),
+    ("any number of inputs", op.concat, ([A, B], 0), {}),
     ("Python integers", op.mult, (3, 4), {}),
     ("class style", Seed(), (A, B), {}),
     ("a class instead of an instance", Seed, (A, B), {}),

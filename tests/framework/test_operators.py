@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 from cases import Case
 
-import zkynet.framework.op  # noqa: F401 - fills the registry
-from zkynet.framework import config, operators, transforms
+from zkynet.framework import config, op, operators, transforms
 from zkynet.framework.avals import Aval, aval_like, aval_of
 from zkynet.framework.compile import known_values, run
+from zkynet.framework.operator import operator
 from zkynet.framework.operators.control import trace
 from zkynet.framework.operators.registry import REGISTRY
 from zkynet.framework.structure import Structure
@@ -262,6 +262,36 @@ def test_python_numbers_do_not_widen(case: Case) -> None:
         o.shape, jnp.bfloat16 if jnp.issubdtype(o.dtype, jnp.floating) else o.dtype), what.outputs)
     seeds = [[what.outputs[i] for i in what.moving], [narrow[i] for i in what.wrt]]
     assert not wide_avals(Program(by_zkynet(case, what), [narrow, *seeds]).structure)
+
+
+# The judge judged: each of these is wrong in one way, at y = sin x.
+SPOILED: dict[str, tuple[str, dict[str, Any]]] = {
+    "value": ("value", {"body": lambda x: jnp.sin(x) + 1e-8}),
+    "gradient": ("gradient", {"vjp": (lambda g, y, x: -(g * op.cos(x)),)}),
+    "second derivative": ("second derivative", {"vjp": (lambda g, y, x: g * op.stop_gradient(op.cos(x)),)}),
+    "forward mode": ("jvp", {"jvp": lambda t, y, x: t[0] * op.cos(x) * 2.0}),
+    "nan": ("NaN", {"vjp": (lambda g, y, x: g * op.sqrt(op.cos(x) - 2.0),)}),
+    "float32": ("float32", {"body": lambda x: jnp.sin(x).astype("float64" if x.dtype == "float64" else "float16")}),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_spoiled_operator_is_caught(name: str) -> None:
+    message, parts = SPOILED[name]
+    made = operator(parts.get("body", lambda x: jnp.sin(x)), name="spoiled",
+                    vjp=parts.get("vjp", (lambda g, y, x: g * op.cos(x),)))
+    made.jvp = parts.get("jvp")
+    with pytest.raises(AssertionError, match=message):
+        test_operator(Case("spoiled", made, jnp.sin, (np.array([0.3, 1.0]),)))
+
+
+def test_finite_differences_catch_what_the_reference_shares() -> None:
+    """The same wrong rule on both sides, given to JAX as a custom derivative."""
+    wrong = jax.custom_jvp(jnp.sin)
+    wrong.defjvp(lambda x, t: (jnp.sin(x[0]), -jnp.cos(x[0]) * t[0]))
+    made = operator(lambda x: jnp.sin(x), name="spoiled", vjp=(lambda g, y, x: -(g * op.cos(x)),))
+    with pytest.raises(AssertionError, match="finite difference of the value"):
+        test_operator(Case("spoiled", made, wrong, (np.array([0.3, 1.0]),)))
 
 
 def test_every_operator_has_a_row() -> None:

@@ -32,7 +32,8 @@ def programs(draw: st.DrawFn) -> tuple[list[np.ndarray], list[tuple]]:
     """Input arrays and steps: each makes a value of earlier ones, which may be used any number of times."""
     shapes = draw(st.lists(st.sampled_from(SHAPES), min_size=1, max_size=3))
     seed = draw(st.integers(0, 1000))
-    inputs = [np.random.default_rng([seed, i]).uniform(-1, 1, shape).astype(np.float32) for i, shape in enumerate(shapes)]
+    inputs = [np.random.default_rng([seed, i]).uniform(-1, 1, shape).astype(np.float32)
+              for i, shape in enumerate(shapes)]
     known = list(shapes)
     steps: list[tuple] = []
     for _ in range(draw(st.integers(1, 7))):

@@ -338,6 +338,8 @@ def test_checkpoint_has_the_same_value_and_derivatives():
     same(zkynet.value_and_grad(loss, 0, [inner.w])(X),
          (reference(X, W), (jax.grad(reference)(X, W), [jax.grad(reference, 1)(X, W)])))
     same(zkynet.hvp(loss)(X, vector=V), jax.hessian(reference)(X, W) @ V, rtol=1e-4)
+    batch = floats(4, 3, seed=5)
+    same(zkynet.vmap(zkynet.grad(loss))(batch), jax.vmap(jax.grad(reference), (0, None))(batch, W), rtol=1e-4)
     model = module(lambda x: loss(x))
     result = model(X)
     result.back()
@@ -364,7 +366,7 @@ def test_checkpoint_lowers_the_memory_of_the_compiled_program():
         x = floats(512, 32)
         zkynet.grad(loss)(x)
         (program,) = [s for s in compiling._structures.values() if s.program is not None]
-        analysis = jax.jit(program.evaluate).lower(*(aval.struct for aval in program.in_avals)).compile().memory_analysis()
-        return analysis.temp_size_in_bytes
+        lowered = jax.jit(program.evaluate).lower(*(aval.struct for aval in program.in_avals))
+        return lowered.compile().memory_analysis().temp_size_in_bytes
 
     assert memory(zkynet.checkpoint) < 0.6 * memory(lambda function: function)

@@ -45,15 +45,17 @@ def wrong_operator(g, y, a, b):
 
 
 VJP = {
-    "shape": (lambda g, y, a, b: (op.sum(g, axis=0), g), "first", r"has shape \(3,\); expected \(2, 3\), the input's shape"),
+    "shape": (lambda g, y, a, b: (op.sum(g, axis=0), g), "first",
+              r"has shape \(3,\); expected \(2, 3\), the input's shape"),
     "shape of the second": (lambda g, y, a, b: (g, op.concat([g, g], axis=0)), "second",
                             r"has shape \(4, 3\); expected \(3,\).*or the output's, where the input was broadcast"),
-    "dtype": (lambda g, y, a, b: (op.cast(g, dtype=np.dtype("int32")), g), "first", "has dtype int32; expected float32"),
+    "dtype": (lambda g, y, a, b: (op.cast(g, dtype=np.dtype("int32")), g), "first",
+              "has dtype int32; expected float32"),
     "boolean": (lambda g, y, a, b: (g, g > 0.0), "second", "has dtype bool; expected float32"),
-    "None": (lambda g, y, a, b: (None, g), "first", r"is None where a gradient is due. Return zeros, or declare the input "
-             r"with cg.Variable\(name, differentiable=False\)"),
+    "None": (lambda g, y, a, b: (None, g), "first", r"is None where a gradient is due. Return zeros, or declare the "
+             r"input with cg.Variable\(name, differentiable=False\)"),
     "text": (lambda g, y, a, b: (g, "text"), "second", "is a str; expected a node, an array or a number"),
-    "too few": (lambda g, y, a, b: (g,), None, "returned 1 cotangents for 2 inputs. Return a tuple with one for each input"),
+    "too few": (lambda g, y, a, b: (g,), None, "returned 1 cotangents for 2 inputs. Return a tuple with one for each"),
     "too many": (lambda g, y, a, b: (g, g, g), None, "returned 3 cotangents for 2 inputs"),
     "no tuple": (lambda g, y, a, b: g, None, "returned 1 cotangents for 2 inputs"),
     "nothing": (lambda g, y, a, b: None, None, "returned None|returned 1 cotangents for 2 inputs"),
@@ -95,7 +97,8 @@ def test_a_wrong_rule_is_named(kind, run):
 
 
 GRADFN = {
-    "shape": (lambda a, b: b.value[:2], r"has shape \(2,\); expected an elementwise derivative broadcastable to the output "
+    "shape": (lambda a, b: b.value[:2],
+              r"has shape \(2,\); expected an elementwise derivative broadcastable to the output "
               r"\(2, 3\), or the full Jacobian \(2, 3, 2, 3\)"),
     "exception": (lambda a, b: a.value.nothing, "raised AttributeError"),
     "None": (lambda a, b: None, "is not an array, a number or a node"),

@@ -118,7 +118,8 @@ def gradcheck(operator: Any, *inputs: Any, order: int = 2, tolerance: float | No
         tolerance: relative to the largest element of that gradient; 1e-6 by default, 1e-3 where the operator
             itself computes in less than float64.
         seed: of the random cotangents and tangents.
-        attributes: static attributes of the operator, or keyword inputs of the function, held fixed.
+        attributes: static attributes of the operator (by keyword, or by position after its inputs), or keyword
+            inputs of the function: held fixed.
 
     Returns:
         a `Verdict`: true or false, readable when printed, with the worst element. A wrong gradient, also one
@@ -162,12 +163,14 @@ class _Subject:
         self.function = function
         self.attributes = attributes
         self.name = getattr(function, "functional_name", None) or getattr(function, "__name__", repr(function))
+        count = _count(function, inputs)
+        inputs, self.attributes_by_position = inputs[:count], inputs[count:]
         leaves, self.tree = jax.tree.flatten(list(inputs), is_leaf=lambda x: isinstance(x, Expression))
         self.leaves = [_as_example(leaf, numbers=isinstance(function, (Operator, Module))) for leaf in leaves]
         names = _names(function, inputs)
         floating = [i for i, leaf in enumerate(self.leaves) if _is_real(leaf)]
         self.moved = [i for i in floating
-                      if not isinstance(function, Operator) or i < _count(function) and function.differentiable(i)]
+                      if not isinstance(function, Operator) or function.differentiable(i)]
         self.names = [names[i] for i in self.moved]
         self.parameters: list[Held] = []
         self.states: list[Held] = []
@@ -189,7 +192,8 @@ class _Subject:
         leaves = list(self.leaves)
         for place, value in zip(self.moved, moved, strict=True):
             leaves[place] = value
-        nodes, _ = nodes_of(self.function(*jax.tree.unflatten(self.tree, leaves), **self.attributes), "gradcheck")
+        inputs = jax.tree.unflatten(self.tree, leaves)
+        nodes, _ = nodes_of(self.function(*inputs, *self.attributes_by_position, **self.attributes), "gradcheck")
         return [node for node in nodes if jnp.issubdtype(node.dtype, jnp.floating)]
 
     def gradients(self, cotangents: Any, *moved: Any) -> list[Any]:
@@ -258,16 +262,19 @@ def _is_real(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
-def _count(operator: Operator) -> int:
-    """How many positional arguments are inputs; those after them are attributes."""
-    return 10 ** 6 if operator.variadic else len(operator.inputs)
+def _count(function: Any, inputs: Sequence[Any]) -> int:
+    """How many positional arguments are inputs; those after an operator's are its attributes."""
+    if not isinstance(function, Operator):
+        return len(inputs)
+    if function.variadic:
+        return 1 if inputs and isinstance(inputs[0], (list, tuple)) else len(inputs)
+    return len(function.inputs)
 
 
 def _names(function: Any, inputs: Sequence[Any]) -> list[str]:
     """A name for each leaf of the inputs."""
     if isinstance(function, Operator):
-        count = len(jax.tree.leaves(list(inputs)))
-        return [function.input_name(i) if i < _count(function) else f"attribute {i}" for i in range(count)]
+        return [function.input_name(i) for i in range(len(jax.tree.leaves(list(inputs))))]
     if isinstance(function, Module):
         given = [variable.short_name for variable in function.inputs]
     else:

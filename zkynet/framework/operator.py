@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from .avals import Aval, aval_like, aval_of
 from .attributes import exact, interned
+from .avals import Aval, aval_like, aval_of
 from .errors import GraphError, InputError, ShapeError, TracedValueError, ZkynetError
 from .leaves import as_node
 from .nodes import Expression, LeafNode, Node, OperatorNode, register_end

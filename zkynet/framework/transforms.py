@@ -263,7 +263,8 @@ def _like(tree: Any, avals: list[Aval], form: Any, call: _Run, what: str, of: st
     nodes, given = nodes_of(tree, what)
     if given != form or [n.shape for n in nodes] != [a.shape for a in avals]:
         raise ShapeError(f"{call.what}: the {what} needs the form and shapes of its {of}, "
-                         f"{jax.tree.unflatten(form, avals)}, but has {jax.tree.unflatten(given, [n.aval for n in nodes])}.")
+                         f"{jax.tree.unflatten(form, avals)}, but has "
+                         f"{jax.tree.unflatten(given, [n.aval for n in nodes])}.")
     from .operators.shape import cast
 
     wanted = [zeros_aval(a).dtype for a in avals]

@@ -70,7 +70,7 @@ def correlate(x: jax.Array, w: jax.Array, stride: Any, padding: Pairs, dilation:
 
 
 def spread(g: jax.Array, w: jax.Array, size: Any, stride: Any, padding: Pairs, dilation: Any,
-            groups: int) -> jax.Array:
+           groups: int) -> jax.Array:
     *kernel, inner, outer = w.shape
     pads = []
     for n, m, k, s, (before, _), d in zip(size, g.shape[1:-1], kernel, stride, padding, dilation, strict=True):
@@ -87,12 +87,24 @@ def spread(g: jax.Array, w: jax.Array, size: Any, stride: Any, padding: Pairs, d
             return _depthwise(widened, swapped, ones, dilation, groups)
         if 1 < groups <= _GROUPS:
             return _by_group(lambda a, b: spread(a, b, size, stride, padding, dilation, 1), groups, g, w)
-    return lax.conv_general_dilated(g, swapped, ones, pads, lhs_dilation=stride, rhs_dilation=dilation,
-                                    feature_group_count=groups, dimension_numbers=_numbers(g.ndim))
+    return _dilated(g, swapped, size, pads, stride, dilation, groups)
+
+
+def _dilated(g: jax.Array, w: jax.Array, size: Any, pads: Pairs, stride: Any, dilation: Any, groups: int) -> jax.Array:
+    """The convolution of g with zeros between its elements.
+
+    XLA (jaxlib 0.10) aborts the process on some whose kernel, stride and padding along an axis are 2, 2 and none: it
+    takes the axis for one of groups. So such an axis is padded by one, and what that adds is cut off.
+    """
+    marks = zip(w.shape, stride, dilation, pads, strict=False)
+    padded = [(0, 1) if mark == (2, 2, 1, (0, 0)) else mark[-1] for mark in marks]
+    out = lax.conv_general_dilated(g, w, (1,) * len(pads), padded, lhs_dilation=stride, rhs_dilation=dilation,
+                                   feature_group_count=groups, dimension_numbers=_numbers(g.ndim))
+    return lax.slice(out, (0,) * out.ndim, (out.shape[0], *size, out.shape[-1]))
 
 
 def kernel_gradient(x: jax.Array, g: jax.Array, kernel: Any, stride: Any, padding: Pairs, dilation: Any,
-             groups: int) -> jax.Array:
+                    groups: int) -> jax.Array:
     taps, inner, outer = math.prod(kernel), x.shape[-1] // groups, g.shape[-1]
     if on_cpu() and x.size and g.size:
         if 1 < groups <= _GROUPS and inner > 1:

@@ -23,6 +23,7 @@ from .registry import elementwise
 
 _FLOATS = frozenset(np.dtype(d) for d in (jnp.bfloat16, np.float16, np.float32, np.float64))
 _NUMBERS = _FLOATS | {np.dtype(d) for d in (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint32)}
+_BOOL = np.dtype(bool)
 
 
 def _unary(lean: Callable[..., Any], general: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -47,6 +48,17 @@ def _binary(lean: Callable[..., Any], general: Callable[..., Any],
         return general(a, b)
 
     return body
+
+
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    if getattr(condition, "dtype", None) is _BOOL:
+        if a.__class__ is float and getattr(b, "dtype", None) in _FLOATS:
+            a = lax.full_like(b, a)
+        elif b.__class__ is float and getattr(a, "dtype", None) in _FLOATS:
+            b = lax.full_like(a, b)
+        if getattr(a, "dtype", 0) is getattr(b, "dtype", 1) and a.shape == b.shape == condition.shape:
+            return lax.select(condition, a, b)
+    return jnp.where(condition, a, b)
 
 
 # Arithmetic -------------------------------------------------------------------------------------------------
@@ -203,7 +215,7 @@ logical_not = elementwise("logical_not", lambda x: jnp.logical_not(x), no_gradie
 
 # Selection --------------------------------------------------------------------------------------------------
 
-where = elementwise("where", lambda condition, a, b: jnp.where(condition, a, b),
+where = elementwise("where", lambda condition, a, b: _where(condition, a, b),
                     lambda g, y, condition, a, b: g * 0.0,  # never asked for: a condition has no gradient
                     lambda g, y, condition, a, b: where(condition, g, 0.0),
                     lambda g, y, condition, a, b: where(condition, 0.0, g),
@@ -242,7 +254,7 @@ sigmoid = elementwise("sigmoid", _unary(lax.logistic, lambda x: lax.logistic(_fl
                       lambda g, y, x: g * (y * (1.0 - y)), doc="y = 1 / (1 + e^-x)")
 logsigmoid = elementwise("logsigmoid", lambda x: -jnp.logaddexp(-x, 0.0), lambda g, y, x: g * sigmoid(-x),
                          doc="y = ln sigmoid(x)")
-relu = elementwise("relu", lambda x: jnp.maximum(x, 0), lambda g, y, x: where(x > 0.0, g, 0.0),
+relu = elementwise("relu", _unary(lambda x: lax.max(x, lax.full_like(x, 0)), lambda x: jnp.maximum(x, 0)), lambda g, y, x: where(x > 0.0, g, 0.0),
                    doc="y = max(x, 0); y'(0) = 0")
 relu6 = elementwise("relu6", lambda x: jnp.clip(x, 0, 6),
                     lambda g, y, x: where(logical_and(x > 0.0, x < 6.0), g, 0.0),
