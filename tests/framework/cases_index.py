@@ -56,8 +56,8 @@ READING = [
     by(ROWS[:3, None] % 2, lambda i: (slice(1, 3), None, i, 0), "traced among others"),
     Case("getitem", lambda x, i: x[i], lambda x, i: x.at[i].get(mode="fill", fill_value=np.nan),
          (WIDE, np.array([0, 5, -6])), "out of range reads nan", nan=True, numeric=False),
-    Case("getitem", lambda x: op.take(x, [[1, 0], [2, 1]], axis=1), lambda x: jnp.take(x, jnp.array([[1, 0], [2, 1]]), 1),
-         (A,), "take"),
+    Case("getitem", lambda x: op.take(x, [[1, 0], [2, 1]], axis=1),
+         lambda x: jnp.take(x, jnp.array([[1, 0], [2, 1]]), 1), (A,), "take"),
     Case("take", lambda x, i: op.take(x, i), lambda x, i: jnp.take(x, i), (A, np.array([5, 0])), "flattened"),
     Case("take", lambda x: op.take(x, 1, axis=-1), lambda x: x[:, 1], (A,), "one position"),
 ]
@@ -69,6 +69,13 @@ def writing(name, index, values, label, x=CUBE, **settings):
     function = getattr(op, name)
     return Case(name, lambda x, v: function(x, index, v), lambda x, v: getattr(x.at[index], method)(v),
                 (x, values), label, **settings)
+
+
+def traced_writing(name):
+    method = name.removesuffix("_at")
+    return Case(name, lambda x, v, i: getattr(op, name)(x, (i, slice(1, None)), v),
+                lambda x, v, i: getattr(x.at[i, 1:], method)(v, mode="drop"),
+                (WIDE, sample(3, 2), np.array([4, -5, 7])), "traced, one out of range", numeric=False)
 
 
 WRITING = [
@@ -85,10 +92,8 @@ WRITING = [
     # The last of several values stays; its are the gradients.
     Case("set_at", lambda x, v: op.set_at(x, [1, 1, -2], v), lambda x, v: x.at[1].set(v[2]), (A[0], sample(3)),
          "same position twice", numeric=False),
-    *(Case(name, lambda x, v, i, f=getattr(op, name): f(x, (i, slice(1, None)), v),
-           lambda x, v, i, m=name.removesuffix("_at"): getattr(x.at[i, 1:], m)(v, mode="drop"),
-           (WIDE, sample(3, 2), np.array([4, -5, 7])), "traced, one out of range", numeric=False)
-      for name in ("set_at", "add_at")),
+    traced_writing("set_at"),
+    traced_writing("add_at"),
     Case("add_at", lambda x, v: op.add_at(x, ..., v), lambda x, v: x + v, (A, np.array([1, 2, 3])), "integer values"),
     Case("set_at", lambda x, v: op.set_at(x, (slice(0, 0),), v), lambda x, v: x + 0.0 * v, (A, np.array(1.0)),
          "nothing written"),
@@ -121,8 +126,8 @@ ALONG = [
          lambda x, i: jnp.take_along_axis(x, i, 0), (A, np.array([[1], [1], [0]])), "take_along_axis broadcasts"),
     Case("take_along_axis", lambda x: op.take_along_axis(x, op.argmax(x, axis=1, keepdims=True)),
          lambda x: jnp.max(x, 1, keepdims=True), (A,), "argmax"),
-    Case("take_along_axis", lambda x: op.take_along_axis(x, op.argsort(x, None), None), lambda x: jnp.sort(x, None), (A,),
-         "flattened"),
+    Case("take_along_axis", lambda x: op.take_along_axis(x, op.argsort(x, None), None),
+         lambda x: jnp.sort(x, None), (A,), "flattened"),
     *(Case("scatter_add", lambda x, i, v, a=axis: op.scatter_add(x, i, v, a),
            lambda x, i, v, a=axis: torch_scatter(x, i, v, a), (x, i, sample(*i.shape, seed=5)), label)
       for axis, x, i, label in ((0, WIDE[:3], SMALLER, ""), (1, WIDE, SMALLER, "smaller"),
@@ -143,7 +148,8 @@ WINDOWS = [
          lambda x, i: jax.lax.dynamic_slice(x, (i, 1), (2, 2)), (WIDE, np.array(2))),
     Case("dynamic_slice", lambda x, i: op.dynamic_slice(x, i, (2, 1)),
          lambda x, i: jax.lax.dynamic_slice(x, i, (2, 1)), (WIDE, np.array([9, 1])), "starts in one, moved to fit"),
-    Case("dynamic_slice", lambda x, i: op.slice(x, (0, i), (2, 1)), lambda x, i: x[:2, 2:], (WIDE, np.array(2)), "slice"),
+    Case("dynamic_slice", lambda x, i: op.slice(x, (0, i), (2, 1)), lambda x, i: x[:2, 2:], (WIDE, np.array(2)),
+         "slice"),
     Case("slice", lambda x: op.slice(x, (1, 0), (3, 2)), lambda x: x[1:4, :2], (WIDE,)),
     Case("slice", lambda x: op.slice(x, [2], [0]), lambda x: x[:0], (A[0],), "empty"),
     Case("dynamic_add_slice", lambda x, v, i: window_added(x, v, i, np.int32(0)),

@@ -37,6 +37,12 @@ def einstein(subscripts, *shapes, label=None):
                 label or subscripts)
 
 
+def triangular(b, lower, trans):
+    label = f"{'lower' if lower else 'upper'}{', transposed' if trans else ''}, {b.ndim} axes"
+    return Case("solve_triangular", lambda a, b: op.solve_triangular(a, b, lower=lower, trans=trans),
+                lambda a, b: jsl.solve_triangular(a, b, trans=int(trans), lower=lower), (square(3, 3), b), label)
+
+
 def singular_det(x):
     """The determinant of 3 x 3 matrices, written out: differentiable at singular ones too."""
     return jnp.dot(x[0], jnp.cross(x[1], x[2]))
@@ -98,10 +104,7 @@ CASES = [
     Case("solve", op.solve, lambda a, b: jnp.linalg.inv(a) @ b, (square(2, 1, 2, 2), sample(3, 2, 1)),
          "broadcast batch"),
     Case("solve", op.solve, lambda a, b: jnp.linalg.inv(a) @ b, (square(2, 2, 2), sample(2)), "vector for a batch"),
-    *[Case("solve_triangular", lambda a, b, kw=kw: op.solve_triangular(a, b, **kw),
-           lambda a, b, kw=kw: jsl.solve_triangular(a, b, trans=int(kw["trans"]), lower=kw["lower"]),
-           (square(3, 3), sample(*shape)), "{} {} {}".format("lower" if kw["lower"] else "upper", "transposed" if kw["trans"] else "plain", shape))
-      for shape in ((3,), (3, 2)) for kw in ({"lower": True, "trans": False}, {"lower": False, "trans": True})],
+    *[triangular(b, lower, not lower) for b in (sample(3), sample(3, 2)) for lower in (True, False)],
     Case("solve_triangular", op.solve_triangular, lambda a, b: jnp.linalg.inv(jnp.triu(a)) @ b,
          (square(2, 2, 2), sample(2, 1)), "broadcast batch"),
     of("cholesky", "batch", definite(2, 3, 3), jnp.linalg.cholesky),

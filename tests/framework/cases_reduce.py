@@ -25,7 +25,8 @@ def along(name, reference, x, label="", **attributes):
     settings = {key: attributes.pop(key) for key in ("order", "numeric", "nan", "float32", "tolerance")
                 if key in attributes}
     function = getattr(op, name)
-    return Case(name, lambda x: function(x, **attributes), lambda x: reference(x, **attributes), (x,), label, **settings)
+    return Case(name, lambda x: function(x, **attributes), lambda x: reference(x, **attributes), (x,), label,
+                **settings)
 
 
 def everywhere(name, reference, x=CUBE, **settings):
@@ -101,7 +102,8 @@ EXTREMES = [
     along("max", jnp.max, INTEGERS, "integers", axis=1),
     *(along(name, getattr(jnp, name), x, label, order=0, **attributes)
       for name in ("argmax", "argmin")
-      for x, label, attributes in ((A, "", {}), (TIES, "ties", {"axis": -1}), (A, "kept", {"axis": 0, "keepdims": True}))),
+      for x, label, attributes in ((A, "", {}), (TIES, "ties", {"axis": -1}),
+                                   (A, "kept", {"axis": 0, "keepdims": True}))),
 ]
 
 TRUTH = [
@@ -207,7 +209,8 @@ ORDER = [
     along("sort", jnp.sort, EMPTY, "empty axis", axis=1),
     along("sort", jnp.sort, np.array([np.nan, 1.0, -np.inf]), "nan", nan=True, numeric=False),
     Case("sort", lambda x: op.sort(x, descending=True), descending, (A,), "descending"),
-    Case("sort", lambda x: op.sort(x, descending=True), descending, (TIES,), "descending ties stable", numeric=False),
+    Case("sort", lambda x: op.sort(x, descending=True), descending, (TIES,), "descending ties stable",
+         numeric=False),
     along("argsort", jnp.argsort, A, order=0, axis=0),
     along("argsort", jnp.argsort, TIES, "ties stable", order=0),
     Case("argsort", lambda x: op.argsort(x, None, True), lambda x: jnp.argsort(-x.ravel(), stable=True), (TIES,),
@@ -216,12 +219,13 @@ ORDER = [
     Case("top_k", lambda x: op.top_k(x, 2, axis=1, largest=False), lambda x: from_the_end(x, 2, 1), (CUBE,),
          "smallest, inner axis"),
     Case("top_k", lambda x: op.top_k(x, 2), lambda x: jax.lax.top_k(x, 2), (TIES,), "ties first", numeric=False),
-    Case("top_k", lambda x: op.top_k(x, 1, largest=False), lambda x: (jnp.sort(x)[:, :1], jnp.array([[1], [2]], jnp.int32)),
-         (INTEGERS,), "integers"),
+    Case("top_k", lambda x: op.top_k(x, 1, largest=False),
+         lambda x: (jnp.sort(x)[:, :1], jnp.array([[1], [2]], jnp.int32)), (INTEGERS,), "integers"),
     Case("top_k", lambda x: op.top_k(x, 0), lambda x: jax.lax.top_k(x, 0), (A,), "none"),
     along("median", jnp.median, A),
     along("median", jnp.median, A, "odd", axis=-1, keepdims=True),
-    along("median", jnp.median, np.array([[1.0, np.nan, 0.0], [1.0, 2.0, 5.0]]), "nan", axis=1, order=0, nan=True),
+    along("median", jnp.median, np.array([[1.0, np.nan, 0.0], [1.0, 2.0, 5.0]]), "nan", axis=1, order=0,
+          nan=True),
 ]
 
 CASES = [*SUMS, *NORMS, *EXTREMES, *TRUTH, *SOFT, *RUNNING, *ORDER]

@@ -24,7 +24,8 @@ def row(name, x, reference, label="", order=2, **attributes):
 FLOW = [
     Case("cast", lambda x: op.cast(x, "float64"), lambda x: x.astype("float64"), (A,), float32=False),
     Case("cast", lambda x: op.cast(op.cast(x, "float32") * 2.0, "float64"),
-         lambda x: (x.astype("float32") * 2.0).astype("float64"), (A,), "float32 and back", numeric=False, float32=False),
+         lambda x: (x.astype("float32") * 2.0).astype("float64"), (A,), "float32 and back", numeric=False,
+         float32=False),
     row("cast", A * 9, lambda x: x.astype("int32"), "integers", order=0, dtype="int32"),
     Case("stop_gradient", lambda x: op.stop_gradient(x) * x, lambda x: jnp.asarray(A) * x, (A,), numeric=False,
          float32=False),
@@ -57,7 +58,8 @@ LAYOUT = [
     row("transpose", CUBE, lambda x: jnp.transpose(x, (1, -1, 0)), "permuted", axes=(1, -1, 0)),
     Case("transpose", lambda x: x.T, jnp.transpose, (A,), "T"),
     row("moveaxis", CUBE, lambda x: jnp.moveaxis(x, 0, -1), source=0, destination=-1),
-    row("moveaxis", CUBE, lambda x: jnp.moveaxis(x, (0, 2), (1, 0)), "two axes", source=(0, 2), destination=(1, 0)),
+    row("moveaxis", CUBE, lambda x: jnp.moveaxis(x, (0, 2), (1, 0)), "two axes", source=(0, 2),
+        destination=(1, 0)),
     row("swapaxes", CUBE, lambda x: jnp.swapaxes(x, 0, -1), axis1=0, axis2=-1),
     row("flip", CUBE, jnp.flip),
     row("flip", CUBE, lambda x: jnp.flip(x, (0, -1)), "two axes", axis=(0, -1)),
@@ -87,7 +89,8 @@ JOINING = [
 def pad_row(x, widths, mode, numpy_mode, label=""):
     pairs = {1: (0, 2)} if widths is None else widths
     full = ((0, 0), (0, 2)) if widths is None else widths
-    return Case("pad", lambda x: op.pad(x, pairs, mode), lambda x: jnp.pad(x, full, numpy_mode), (x,), f"{mode} {label}")
+    return Case("pad", lambda x: op.pad(x, pairs, mode), lambda x: jnp.pad(x, full, numpy_mode), (x,),
+                f"{mode} {label}")
 
 
 PADDING = [
@@ -126,7 +129,8 @@ def constant(name, function, reference, label=""):
 CREATION = [
     constant("full", lambda x: op.full((2, 3), 0.5, x.dtype), lambda x: jnp.full((2, 3), 0.5, x.dtype)),
     constant("full", lambda x: op.full(2, True), lambda x: jnp.full(2, True), "boolean"),
-    Case("broadcast_to", lambda x: op.full((2, 3), x), lambda x: jnp.full((2, 3), x), (np.array(1.5),), "full of a node"),
+    Case("broadcast_to", lambda x: op.full((2, 3), x), lambda x: jnp.full((2, 3), x), (np.array(1.5),),
+         "full of a node"),
     constant("zeros", lambda x: op.zeros(2, x.dtype), lambda x: jnp.zeros(2, x.dtype)),
     constant("ones", lambda x: op.ones((1, 2), x.dtype), lambda x: jnp.ones((1, 2), x.dtype)),
     constant("full_like", lambda x: op.full_like(x, 3), lambda x: jnp.full_like(x, 3)),

@@ -11,7 +11,7 @@ import numpy as np
 from zkynet.framework import cg
 
 
-def module(function: Callable[..., Any], *params: cg.Parameter) -> cg.Module:
+def module(function: Callable[..., Any], *params: cg.Parameter) -> Any:
     """A Module of a function of nodes, with inputs named like its arguments."""
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     made = cg.Module.build("Model", function, tuple(cg.Variable(name) for name in names))

@@ -15,6 +15,7 @@ from zkynet.framework import cg, op
 from zkynet.framework import compile as compiling
 from zkynet.framework.compile import count_compilations
 from zkynet.framework.errors import InputError, TracedValueError
+from zkynet.framework.structure import Structure
 
 
 class Model(cg.Module):
@@ -232,6 +233,31 @@ def test_dropped_programs_are_freed(monkeypatch):
     zkynet.clear_compile_cache()
     gc.collect()
     assert not [r for r in seen if r() is not None]
+
+
+def test_a_compiled_function_keeps_a_bounded_number_of_programs(monkeypatch):
+    monkeypatch.setattr(compiling, "CACHE_LIMIT", 8)
+    compiled = zkynet.compile(lambda x: op.negative(x))
+    for size in [*range(1, 30), 1]:
+        same(compiled(floats(size)), -floats(size))
+        assert len(compiled.programs) <= 8
+
+
+def test_bodies_of_loops_are_freed_with_the_programs_that_use_them():
+    def structures():
+        gc.collect()
+        return sum(isinstance(o, Structure) for o in gc.get_objects())
+
+    def loop(x):
+        return op.sum(op.scan(lambda c, x: (op.sin(c) + x, c), op.zeros(x.shape[1:]), x)[0])
+
+    zkynet.clear_compile_cache()
+    before = structures()
+    for size in range(2, 6):
+        zkynet.grad(loop)(floats(3, size))
+    assert structures() > before + 8
+    zkynet.clear_compile_cache()
+    assert structures() <= before
 
 
 def test_clearing_the_cache_forgets_statistics():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from checks import floats, module, same
 
 import zkynet
 from zkynet.framework import cg, op
+from zkynet.framework.compile import count_compilations
 from zkynet.framework.errors import InputError, ShapeError, ZkynetError
 
 
@@ -217,3 +220,26 @@ def test_a_module_is_a_function_of_its_parameters_too():
     result.back(np.ones(3))
     w, x = floats(3), floats(3, seed=1)
     same(result.grad(net.param("w")), 2 * w * x)
+
+
+def test_a_deep_copy_has_parameters_of_its_own_and_shares_the_program():
+    net = Linear(floats(3))
+    net.scaled = Scaled(2.0)
+    copied = copy.deepcopy(net)
+    same(net(floats(3)).value, net.scaled(net(floats(3))).value / 2)
+    with count_compilations() as count:
+        copied.param("w").value = np.zeros(3)
+        same(copied(floats(3)).value, np.zeros(3, np.float32))
+        same(copied.scaled(copied(floats(3))).value, np.zeros(3, np.float32))
+    assert count() == 0
+    assert copied.param("w") is not net.param("w") and copied.param("w").aval is net.param("w").aval
+    same(net.param("w").value, floats(3))
+
+
+class Scaled(cg.Operator):
+    def __init__(self, factor):
+        super().__init__(inputs=(cg.Variable("x"),))
+        self.factor = factor
+
+    def call(self, x):
+        return x.value * self.factor

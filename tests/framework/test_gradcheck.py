@@ -72,6 +72,23 @@ class NoRule(cg.Operator):
         return jnp.sin(x.value * scale)
 
 
+class OnHostWithLocalDerivative(Seed):
+    """Differentiated once in Python, and not twice: JAX cannot look into it."""
+
+    jit = False
+
+    def call(self, a: Any, b: Any) -> Any:
+        return np.asarray(a.value) * np.asarray(b.value)
+
+
+class Several(cg.Module):
+    def __init__(self) -> None:
+        super().__init__(inputs=(cg.Variable("x"),), params=(cg.Parameter("w", 2), cg.Parameter("b", 1.0)))
+
+    def call(self, x: Any) -> Any:
+        return {"line": x * self.param("w") + self.param("b"), "wave": (op.sin(x), op.floor(x) > 0.0)}
+
+
 @cg.operator
 def halves(x, *, at=1):
     """Several outputs."""
@@ -107,6 +124,7 @@ RIGHT: list[tuple[str, Any, tuple, dict]] = [
     ("no rule", NoRule(), (A,), {"scale": 2.0}),
     ("several outputs", halves, (sample(3),), {"at": 2}),
     ("module with parameter and state", Affine(), (sample(2),), {}),
+    ("module with several outputs", Several(), (3,), {}),
     ("function", lambda x, y: op.exp(x) * y, (A, B), {}),
     ("function of a tree", lambda p: p["w"] * op.sin(p["x"]), ({"w": A, "x": B},), {}),
     ("function with an integer", lambda x, n: x ** n, (B, 3), {}),
@@ -198,6 +216,12 @@ def test_rules_that_cannot_be_used_give_a_verdict(rule: Any) -> None:
     verdict = gradcheck(product_with(rule), A, B)
     assert isinstance(verdict, Verdict) and not verdict
     assert verdict.error is not None and "product" in verdict.error and "WRONG" in str(verdict)
+
+
+def test_second_order_that_does_not_exist_is_said_to_be_it() -> None:
+    assert gradcheck(OnHostWithLocalDerivative(), A, B, order=1)
+    verdict = gradcheck(OnHostWithLocalDerivative(), A, B)
+    assert not verdict and verdict.error is not None and verdict.error.startswith("order 2: ")
 
 
 def test_module_is_checked_in_its_parameters_and_left_as_it_was() -> None:

@@ -101,7 +101,7 @@ def numpy_accepts(x: np.ndarray, index: tuple) -> bool:
     return True
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(examples())
 def test_random_indices_do_what_numpy_does(example: tuple[tuple[int, ...], list[tuple]]) -> None:
     shape, found = example

@@ -194,6 +194,20 @@ def test_an_assigned_array_inside_a_call_counts_for_what_follows():
     assert module(call)(2.0).value == 10 and state.value == 5
 
 
+def test_a_compiled_function_assigns_an_array_at_every_call():
+    state = cg.State("s", 5.0)
+
+    def f(x):
+        y = x * state
+        state.value = 1.0
+        return y
+
+    compiled = zkynet.compile(f)
+    assert [float(compiled(2.0)) for _ in range(3)] == [10, 2, 2]
+    state.value = 7.0
+    assert (compiled(2.0), state.value) == (14, 1)
+
+
 def test_a_failed_call_rolls_back_assigned_arrays_and_updates():
     state = cg.State("s", 1.0)
 

@@ -112,11 +112,14 @@ def test_an_embedding_looks_up_rows_by_integers():
 
 
 def test_with_respect_to_parameters():
+    integer = cg.Parameter("n", 3)
     m = module(lambda x: f(x, m.w) * m.scale, cg.Parameter("w", W), cg.Parameter("scale", 2.0))
     expected = jax.grad(lambda w, s: f_jax(X, w) * s, (0, 1))(W, jnp.float32(2))
     found = zkynet.grad(m, wrt=m.parameters())(X)
     assert isinstance(found, list)
     same(found, list(expected))
+    same(zkynet.grad(module(lambda: op.square(m.scale)), wrt=[m.scale])(), [np.float32(4)])
+    same(zkynet.grad(lambda x: x * integer, wrt=[integer])(2.5), [np.float32(2.5)])
     inputs, parameters = zkynet.grad(m, argnums=0, wrt=[m.w])(X)
     same(inputs, jax.grad(lambda x: f_jax(x, W) * 2)(X))
     same(parameters, [expected[0]])
@@ -200,6 +203,8 @@ def test_hessian():
     same(zkynet.hessian(lambda x: f(x, p), wrt=[p])(X), jax.hessian(f_jax, 1)(X, W))
     with pytest.raises(GraphError, match="use hvp"):
         zkynet.hessian(f, wrt=[p, cg.Parameter("q", W)])
+    with pytest.raises(GraphError, match="use hvp"):
+        zkynet.hessian(f, (0, 1))
 
 
 def test_hvp_is_forward_over_reverse():

@@ -26,7 +26,7 @@ class Attributes(tuple):
 _interned: dict[Any, Attributes] = {}
 
 
-def interned(values: Sequence[Any]) -> Attributes:
+def interned(values: Sequence[Any]) -> tuple:
     """The one Attributes object with exactly these values.
 
     >>> interned([2, (1, True)]) is interned([2, (1, True)])
@@ -34,10 +34,19 @@ def interned(values: Sequence[Any]) -> Attributes:
     >>> interned([2, (1, True)]) is interned([2, (1, 1)])
     False
     """
+    if not values:
+        return ()
     key = exact(tuple(values))
     found = _interned.get(key)
     if found is None:
-        found = _interned[key] = Attributes(values)
+        store = _interned
+        for value in values:
+            if hasattr(value, "uses"):  # a structure keeps what belongs to it, so that both can be freed
+                store = value.uses
+                break
+        found = store.get(key)
+        if found is None:
+            found = store[key] = Attributes(values)
     return found
 
 

@@ -54,6 +54,12 @@ class Aval:
     def struct(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(self.shape, self.dtype, weak_type=self.weak_type)
 
+    def __deepcopy__(self, memo: Any) -> Aval:
+        return self  # interned, also for the copy of a parameter
+
+    def __reduce__(self) -> tuple:
+        return make_aval, (self.shape, self.dtype, self.weak_type)
+
     def __repr__(self) -> str:
         return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from . import compile as compiling
 from . import config
 from . import module as modules
 from .avals import Aval, aval_of
@@ -63,7 +64,11 @@ class Compiled:
         key = (treedef, modules.mode_version, config.compute_dtype() if config.casts else None, *avals)
         program = self.programs.get(key)
         if program is None:
-            program = self.programs[key] = self._trace(args, kwargs, avals)
+            program = self._trace(args, kwargs, avals)
+            if len(self.programs) >= compiling.CACHE_LIMIT:
+                for old in list(self.programs)[: compiling.CACHE_LIMIT // 2]:
+                    self.programs.pop(old, None)
+            self.programs[key] = program
         if leaves is not args:
             leaves = [leaf for leaf, aval in zip(leaves, avals, strict=True) if aval.__class__ is Aval]
         outputs = program.run(*leaves, *[held.value for held in program.captured])

@@ -193,7 +193,9 @@ class _Subject:
         for place, value in zip(self.moved, moved, strict=True):
             leaves[place] = value
         inputs = jax.tree.unflatten(self.tree, leaves)
-        nodes, _ = nodes_of(self.function(*inputs, *self.attributes_by_position, **self.attributes), "gradcheck")
+        returned = self.function(*inputs, *self.attributes_by_position, **self.attributes)
+        # The result of a Module called from outside of any: its nodes.
+        nodes, _ = nodes_of(returned.root if isinstance(returned, Expression) else returned, "gradcheck")
         return [node for node in nodes if jnp.issubdtype(node.dtype, jnp.floating)]
 
     def gradients(self, cotangents: Any, *moved: Any) -> list[Any]:
@@ -302,15 +304,18 @@ class _Check:
         self.elements: list[Element] = []
 
     def verdict(self) -> Verdict:
-        worst, error = None, None
-        stages = [self._reverse, self._forward, self._second][:3 if self.order == 2 else 2]
-        for stage in stages if self.point and self.values else ():
+        worst = None
+        stages = {"order 1": self._reverse, "forward mode": self._forward, "order 2": self._second}
+        if self.order == 1:
+            del stages["order 2"]
+        for name, stage in stages.items() if self.point and self.values else ():
+            error = None
             try:
                 stage()
             except ZkynetError as wrong:
-                error = str(wrong)
+                error = f"{name}: {wrong}"
             except Exception as wrong:  # whatever a rule does: the value itself was computed before
-                error = f"{type(wrong).__name__}: {wrong}"
+                error = f"{name}: {type(wrong).__name__}: {wrong}"
             worst = max(self.elements, key=lambda element: element.deviation, default=None)
             # What comes later is derived from what is wrong already.
             if error is not None or worst is not None and worst.deviation > 1.0:

@@ -275,9 +275,12 @@ def topological(roots: list[Node], since: int = 0) -> list[Node]:
 
 def register_end(call: Call, root: Node) -> None:
     """Remember, weakly, that `root` ends a graph of this call."""
-    if call.ends is None:
-        call.ends = []
-    call.ends.append(weakref.ref(root))
+    ends = call.ends
+    if ends is None:
+        ends = call.ends = []
+    elif len(ends) >= 16 and len(ends) & (len(ends) - 1) == 0:  # now and then forget those that are gone
+        ends[:] = [reference for reference in ends if reference() is not None]
+    ends.append(weakref.ref(root))
 
 
 def parents_of(node: Node) -> tuple[Node, ...]:

@@ -7,6 +7,7 @@ never touches a value.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,7 +29,7 @@ from .templates import Template, Variable
 class Signature:
     """An operator with its static attributes at given input shapes and dtypes: what is the same in all calls."""
 
-    __slots__ = ("operator", "attrs", "in_avals", "aval", "kwargs")
+    __slots__ = ("operator", "attrs", "in_avals", "aval", "kwargs", "projections")
 
     def __init__(self, operator: Operator, attrs: tuple, in_avals: tuple[Aval, ...], aval: Any):
         self.operator = operator
@@ -36,6 +37,7 @@ class Signature:
         self.in_avals = in_avals
         self.aval = aval  # a tuple of avals when the operator has several outputs
         self.kwargs = dict(zip(operator.attributes, attrs, strict=True))
+        self.projections: list[Signature] | None = None  # those of its outputs, when it has several
 
     def __repr__(self) -> str:
         inputs = ", ".join(map(repr, self.in_avals))
@@ -188,8 +190,13 @@ class Operator:
         return tuple(map(aval_like, out)) if isinstance(out, tuple) else aval_like(out)
 
     def signature(self, attrs: tuple, in_avals: tuple[Aval, ...]) -> Signature:
-        key = (attrs, *in_avals)
-        found = self._signatures.get(key)
+        key: tuple = (attrs, *in_avals)
+        store: dict = self._signatures
+        for value in attrs:
+            if hasattr(value, "uses"):  # a structure keeps what belongs to it, so that both can be freed
+                store, key = value.uses, (self, *key)
+                break
+        found = store.get(key)
         if found is None:
             kwargs = dict(zip(self.attributes, attrs, strict=True))
             try:
@@ -198,7 +205,7 @@ class Operator:
                 raise
             except Exception as error:
                 raise self._does_not_fit(kwargs, in_avals, error) from error
-            found = self._signatures[key] = Signature(self, attrs, in_avals, aval)
+            found = store[key] = Signature(self, attrs, in_avals, aval)
         return found
 
     def _does_not_fit(self, kwargs: dict[str, Any], in_avals: tuple[Aval, ...], error: Exception) -> ShapeError:
@@ -276,6 +283,13 @@ class Operator:
             raise GraphError(f"operator {self.name} was already used, so {name!r} cannot change: compiled programs "
                              "depend on it. Make a new instance, or declare it as a static attribute.")
         super().__setattr__(name, value)
+
+    def __deepcopy__(self, memo: dict) -> Operator:
+        """A new operator with equal attributes: it shares compiled programs with this one."""
+        made = object.__new__(type(self))
+        own = {k: copy.deepcopy(v, memo) for k, v in self.__dict__.items() if k not in ("_same", "_signatures")}
+        made.__dict__.update(own, _signatures={})
+        return made
 
     def __repr__(self) -> str:
         return f"<operator {self.name}({', '.join(v.short_name for v in self.inputs)})>"
@@ -416,15 +430,11 @@ def outputs_of(node: Node) -> tuple[OperatorNode, ...]:
     ])
 
 
-_projections: dict[tuple[Signature, int], Signature] = {}
-
-
 def _projection(signature: Signature, index: int) -> Signature:
-    key = (signature, index)
-    found = _projections.get(key)
-    if found is None:
-        found = _projections[key] = Signature(output, (index,), (signature.aval,), signature.aval[index])
-    return found
+    if signature.projections is None:
+        signature.projections = [Signature(output, (i,), (signature.aval,), aval)
+                                 for i, aval in enumerate(signature.aval)]
+    return signature.projections[index]
 
 
 def _apply_on_host(op: Operator, nodes: tuple[Node, ...], attrs: tuple, session: Session | None) -> Any:

@@ -38,7 +38,7 @@ class Place(NamedTuple):
 class Structure:
     """A pure function of arrays, given as operators and topology. Interned: compare with `is`."""
 
-    __slots__ = ("key", "instructions", "inputs", "outputs", "derived", "program", "names", "places", "used",
+    __slots__ = ("key", "instructions", "inputs", "outputs", "derived", "program", "names", "places", "used", "uses",
                  "__weakref__")
 
     def __init__(self, key: Key):
@@ -46,6 +46,7 @@ class Structure:
         self.instructions: list[tuple[Any, tuple[int, ...]]] = []
         self.inputs: list[int] = []
         self.derived: dict[Any, Any] = {}
+        self.uses: dict[Any, Any] = {}  # attributes and signatures of operators that this is the body of
         self.program: Callable[..., list[jax.Array]] | None = None
         self.names: list[str] | None = None
         self.places: dict[int, Place] = {}

@@ -130,6 +130,10 @@ class Held(Template, Symbols):
         root: Any = getattr(new, "root", None)  # of nodes and results of modules
         update = None if root is None else self._fitting_node(root, session)
         array = self._value if root is not None else self._fitting(new)
+        if update is None and session is not None and session.traced:  # so that a compiled function does it every time
+            from .leaves import array_leaf
+
+            update = self._fitting_node(array_leaf(array, None, None, self.name), session)
         if session is not None:
             session.updates.append((self, self._pending, self._value))
         if update is None:

@@ -306,13 +306,13 @@ def hessian(f: Callable[..., Any], argnums: Argnums = None, wrt: Sequence[Parame
     >>> zkynet.hessian(lambda x: op.sum(x * x))(np.ones(2, np.float32)).tolist()
     [[2.0, 0.0], [0.0, 2.0]]
     """
-    if wrt is not None and len(wrt) == 1:
+    if argnums is not None and (wrt is not None or not isinstance(argnums, int)) or wrt is not None and len(wrt) != 1:
+        raise GraphError("hessian takes one input or one parameter; use hvp for the product with a vector over many.")
+    if wrt is not None:
         inner = grad(f, argnums, wrt)
         rows = jacobian(lambda *a, **k: inner(*a, **k)[0], argnums, wrt)
 
         return lambda *args, **kwargs: rows(*args, **kwargs)[0]
-    if wrt is not None:
-        raise GraphError("hessian takes one input or one parameter; use hvp for the product with a vector over many.")
     return jacobian(grad(f, argnums), argnums)
 
 

@@ -254,7 +254,8 @@ sigmoid = elementwise("sigmoid", _unary(lax.logistic, lambda x: lax.logistic(_fl
                       lambda g, y, x: g * (y * (1.0 - y)), doc="y = 1 / (1 + e^-x)")
 logsigmoid = elementwise("logsigmoid", lambda x: -jnp.logaddexp(-x, 0.0), lambda g, y, x: g * sigmoid(-x),
                          doc="y = ln sigmoid(x)")
-relu = elementwise("relu", _unary(lambda x: lax.max(x, lax.full_like(x, 0)), lambda x: jnp.maximum(x, 0)), lambda g, y, x: where(x > 0.0, g, 0.0),
+relu = elementwise("relu", _unary(lambda x: lax.max(x, lax.full_like(x, 0)), lambda x: jnp.maximum(x, 0)),
+                   lambda g, y, x: where(x > 0.0, g, 0.0),
                    doc="y = max(x, 0); y'(0) = 0")
 relu6 = elementwise("relu6", lambda x: jnp.clip(x, 0, 6),
                     lambda g, y, x: where(logical_and(x > 0.0, x < 6.0), g, 0.0),

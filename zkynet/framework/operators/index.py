@@ -403,8 +403,9 @@ def set_at(x: Any, index: Any, values: Any) -> Node:
     >>> op.set_at([1.0, 2.0, 3.0], [0, 2], 9.0).value.tolist()
     [9.0, 2.0, 9.0]
     """
-    node, arrays, attributes = _parsed(x, index, "set_at")
-    return _restored(assigned(node, node_of(values, "set_at"), *arrays, **attributes), x)
+    whole = node_of(x, "set_at")
+    node, arrays, attributes = _parsed(whole, index, "set_at")
+    return _restored(assigned(node, node_of(values, "set_at"), *arrays, **attributes), whole)
 
 
 def add_at(x: Any, index: Any, values: Any) -> Node:
@@ -416,14 +417,14 @@ def add_at(x: Any, index: Any, values: Any) -> Node:
     >>> op.add_at([1.0, 2.0, 3.0], [0, 0], 1.0).value.tolist()
     [3.0, 2.0, 3.0]
     """
-    node, arrays, attributes = _parsed(x, index, "add_at")
-    return _restored(added(node, node_of(values, "add_at"), *arrays, **attributes), x)
+    whole = node_of(x, "add_at")
+    node, arrays, attributes = _parsed(whole, index, "add_at")
+    return _restored(added(node, node_of(values, "add_at"), *arrays, **attributes), whole)
 
 
-def _restored(node: Node, x: Any) -> Node:
+def _restored(node: Node, x: Node) -> Node:
     """Without the axes that were inserted for a True or False in the index."""
-    shape = node_of(x, "set_at").shape
-    return node if node.shape == shape else reshape(node, shape=shape)
+    return node if node.shape == x.shape else reshape(node, shape=x.shape)
 
 
 Engine.symbols["getitem"] = getitem

@@ -131,7 +131,7 @@ def _pairs(widths: Any, node: Node) -> tuple[tuple[int, int], ...]:
         for axis, width in widths.items():
             found[axis_of(axis, node.ndim, "pad")] = _pair(width)
         return tuple(found)
-    if isinstance(widths, (int, np.integer)) or (len(widths) == 2 and all(_is_int(w) for w in widths)):
+    if not isinstance(widths, (list, tuple, np.ndarray)) or (len(widths) == 2 and all(map(_is_int, widths))):
         return (_pair(widths),) * node.ndim
     found = [_pair(width) for width in widths]
     if len(found) != node.ndim:
@@ -145,8 +145,8 @@ def _is_int(value: Any) -> bool:
 
 
 def _pair(width: Any) -> tuple[int, int]:
-    both = (width, width) if _is_int(width) else tuple(width)
-    if len(both) != 2 or not all(_is_int(w) for w in both):
+    both = (width, width) if _is_int(width) else width
+    if not isinstance(both, (list, tuple, np.ndarray)) or len(both) != 2 or not all(map(_is_int, both)):
         raise InputError(f"pad: a width is an int or a pair (before, after) of ints, but got {width!r}.")
     return int(both[0]), int(both[1])
 

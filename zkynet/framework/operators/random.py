@@ -89,7 +89,8 @@ def integers(key, low, high, *, shape, dtype):
 @builtin(name="bernoulli", no_gradient=True)
 def chances(key, p, *, shape):
     """True with probability p."""
-    return jax.random.bernoulli(_typed(key), p.astype(jnp.result_type(p, jnp.float32)), shape)
+    p = p if jnp.issubdtype(p.dtype, jnp.floating) else p.astype(jnp.result_type(float))
+    return jax.random.bernoulli(_typed(key), p, shape)
 
 
 @builtin(name="categorical", no_gradient=True)

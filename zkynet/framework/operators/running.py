@@ -54,8 +54,8 @@ def linear_recurrence(a, b, *, axis=-1, reverse=False):
 
     Computed in log(n) parallel steps (Blelloch, "Prefix sums and their applications", 1990). a and b broadcast.
 
-    >>> from zkynet.framework import op
-    >>> op.linear_recurrence([0.5, 0.5, 0.5], [8.0, 0.0, 1.0]).value.tolist()
+    >>> from zkynet.framework.operators.running import linear_recurrence
+    >>> linear_recurrence([0.5, 0.5, 0.5], [8.0, 0.0, 1.0]).value.tolist()
     [8.0, 4.0, 3.0]
     """
     dtype = jnp.result_type(a, b)
