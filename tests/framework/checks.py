@@ -34,6 +34,11 @@ def _plain(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.value if isinstance(leaf, (cg.Node, cg.ModuleGraph)) else leaf, tree)
 
 
+def f32(values: Any) -> np.ndarray:
+    """A float32 array of these numbers."""
+    return np.asarray(values, np.float32)
+
+
 def floats(*shape: int, seed: int = 0) -> np.ndarray:
     """A float32 array of normal numbers, the same in every run."""
     return np.random.default_rng([seed, *shape]).normal(size=shape).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ class Model(cg.Module):
         return op.sum(op.sin(x * self.param("w")) * rate)
 
 
-def step(m, x, rate=2.0):
+def step(m, x, rate: Any = 2.0):
     result = m(x, rate)
     result.back()
     return result.grad(m.param("w")), result.value
@@ -177,7 +178,8 @@ def test_a_compiled_function_notices_training_and_evaluation_mode():
     both = zkynet.compile(lambda x: one(x) + other(x) * 10.0)
     one.eval()
     assert both(1.0) == 21
-    one.train(), other.eval()
+    one.train()
+    other.eval()
     assert both(1.0) == 12
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from checks import module, same
+from checks import f32, module, same
 
 from zkynet.framework import cg, op
 from zkynet.framework.errors import GraphError, InputError
@@ -111,8 +113,8 @@ def test_forward_pass():
     m = SimpleModel()
     result = m(3)
     assert isinstance(result, cg.ModuleGraph)
-    assert result.value == 36 and result.root.value == 36
     assert jnp.issubdtype(result.value.dtype, jnp.integer)
+    assert result.value == 36 and result.root.value == 36
 
 
 def test_each_call_is_an_independent_graph():
@@ -205,7 +207,7 @@ def test_an_operator_may_return_a_number_an_array_or_a_node():
             self.what = what
 
         def call(self, x):
-            results = {"number": 2.0, "numpy": np.float32([1, 2]), "array": x.value * 3, "node": op.mult(x, 3.0)}
+            results = {"number": 2.0, "numpy": f32([1, 2]), "array": x.value * 3, "node": op.mult(x, 3.0)}
             return results[self.what]
 
     assert Returns("number")(1.0).value == 2
@@ -252,7 +254,7 @@ def test_gradfn_is_the_local_derivative_as_a_callable_module():
     derivative = Multiply().gradfn(cg.Variable("a"))
     assert isinstance(derivative, cg.Module)
     assert derivative(3.0, 4.0).value == 4
-    same(op.square.gradfn(op.square.input("x"))(np.float32([1, 2])).value, np.float32([2, 4]))
+    same(op.square.gradfn(op.square.input("x"))(f32([1, 2])).value, f32([2, 4]))
 
 
 def test_node_grad_of_a_child_is_the_local_derivative():
@@ -281,10 +283,11 @@ def test_jax_agrees():
     def f(x, w):
         return (x + w) * x**2
 
-    m = SimpleModel(np.float32([0.5, -1.0, 2.0]))
-    x = np.float32([3, 4, 5])
+    w: Any = f32([0.5, -1.0, 2.0])
+    m = SimpleModel(w)
+    x = f32([3, 4, 5])
     result = m(x)
     result.back()
-    dx, dw = jax.jacrev(f, (0, 1))(x, np.float32([0.5, -1.0, 2.0]))
+    dx, dw = jax.jacrev(f, (0, 1))(x, w)
     same(result.grad(m.input("x")), dx)
     same(result.grad(m.param("w")), dw)

@@ -8,7 +8,7 @@ import weakref
 import jax
 import numpy as np
 import pytest
-from checks import floats, module, same
+from checks import f32, floats, module, same
 
 from zkynet.framework import cg, op
 
@@ -27,7 +27,7 @@ class Loss(cg.Module):
 
 
 def test_two_calls_share_no_node_and_no_id():
-    m, x = Linear(2.0), np.float32([1, 2])
+    m, x = Linear(2.0), f32([1, 2])
     first, second = m(x), m(x)
     first.root.back(np.ones(2))
     assert not set(first.nodes) & set(second.nodes)
@@ -90,15 +90,15 @@ def test_equal_inputs_of_two_joined_calls_stay_apart():
 
 
 def test_results_chain_before_anything_is_computed():
-    model, loss_fn = Linear(np.float32([2, 3])), Loss()
-    x, y = np.float32([1, 4]), np.float32([0, 10])
+    model, loss_fn = Linear(f32([2, 3])), Loss()
+    x, y = f32([1, 4]), f32([0, 10])
     prediction = model(x)
     loss = loss_fn(prediction, y)
     assert not prediction.root.is_computed and not loss.root.is_computed
     assert prediction.root in loss.nodes
     loss.back(np.ones(2))
-    same(loss.grad(model.param("w")), np.float32([4, 16]))
-    same(loss.value, np.float32([4, 4]))
+    same(loss.grad(model.param("w")), f32([4, 16]))
+    same(loss.value, f32([4, 4]))
 
 
 def test_a_chain_reaches_inputs_and_interior_nodes_of_every_call():
@@ -214,7 +214,7 @@ def test_a_node_that_is_used_again_and_again_remembers_only_what_is_alive():
 
 
 def test_printing_a_result_shows_shapes_and_computes_nothing():
-    result = Linear(np.float32([2, 3]))(1.0)
+    result = Linear(f32([2, 3]))(1.0)
     assert "float32[2]" in repr(result) and "mult" in str(result)
     assert not result.root.is_computed
 

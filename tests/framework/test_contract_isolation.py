@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from checks import module, same
+from checks import f32, module, same
 
 import zkynet
 from zkynet.framework import cg, op
@@ -173,7 +173,7 @@ def test_asyncio_tasks_do_not_see_each_other():
         with zkynet.precision("bfloat16" if k % 2 else "float32"):
             await asyncio.sleep(0)  # all tasks are inside their block now
             order.append(k)
-            result = m(np.float32([k]))
+            result = m(f32([k]))
             await asyncio.sleep(0)
             order.append(k)
             result.back(np.ones(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from zkynet.framework.errors import InputError, ShapeError, ZkynetError
 
 
 class Linear(cg.Module):
+    extra: Any
+
     def __init__(self, w):
         super().__init__(inputs=(cg.Variable("x"),), params=(cg.Parameter("w", w),))
         self.b = cg.Parameter("b", 0.0)
@@ -25,6 +28,8 @@ class Linear(cg.Module):
 
 class Net(cg.Module):
     """Sub-modules as attributes, in a list, in a dict of tuples, and one of them twice."""
+
+    extra: Any
 
     def __init__(self):
         super().__init__()
@@ -79,7 +84,7 @@ def test_two_modules_may_share_a_parameter():
 
 def test_a_module_in_a_cycle_lists_everything_once():
     net = Net()
-    net.layers[0].parent = net
+    net.layers[0].extra = net
     assert len(net.parameters()) == len(PATHS) and len(net.modules()) == 5
 
 
@@ -199,13 +204,16 @@ def test_a_module_without_super_init_says_so(use):
         assert isinstance(use(Forgot()), str)
 
 
+WRONG: Any = ("x",), (cg.Variable("w"),), cg.Variable("x"), 3
+
+
 @pytest.mark.parametrize("build, message", [
-    (lambda: cg.Module(inputs=("x",)), "needs a cg.Variable here, but got 'x'"),
-    (lambda: cg.Module(params=(cg.Variable("w"),)), "needs a cg.Parameter here"),
+    (lambda: cg.Module(inputs=WRONG[0]), "needs a cg.Variable here, but got 'x'"),
+    (lambda: cg.Module(params=WRONG[1]), "needs a cg.Parameter here"),
     (lambda: cg.Module(params=(cg.Parameter("w"), cg.Parameter("w"))), "two parameters of the same name"),
     (lambda: cg.Module(inputs=(cg.Variable("x"), cg.Variable("x"))), "two inputs of the same name"),
-    (lambda: cg.Module(inputs=cg.Variable("x")), "inputs"),
-    (lambda: cg.Parameter(3), "non-empty string as its name"),
+    (lambda: cg.Module(inputs=WRONG[2]), "inputs"),
+    (lambda: cg.Parameter(WRONG[3]), "non-empty string as its name"),
     (lambda: cg.Parameter("w", "text"), "'w' needs a number"),
     (lambda: cg.Parameter("w", None), "'w' needs a number"),
 ])
@@ -224,13 +232,13 @@ def test_a_module_is_a_function_of_its_parameters_too():
 
 def test_a_deep_copy_has_parameters_of_its_own_and_shares_the_program():
     net = Linear(floats(3))
-    net.scaled = Scaled(2.0)
+    net.extra = Scaled(2.0)
     copied = copy.deepcopy(net)
-    same(net(floats(3)).value, net.scaled(net(floats(3))).value / 2)
+    same(net(floats(3)).value, net.extra(net(floats(3))).value / 2)
     with count_compilations() as count:
         copied.param("w").value = np.zeros(3)
         same(copied(floats(3)).value, np.zeros(3, np.float32))
-        same(copied.scaled(copied(floats(3))).value, np.zeros(3, np.float32))
+        same(copied.extra(copied(floats(3))).value, np.zeros(3, np.float32))
     assert count() == 0
     assert copied.param("w") is not net.param("w") and copied.param("w").aval is net.param("w").aval
     same(net.param("w").value, floats(3))

@@ -10,24 +10,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from checks import floats, module, same
+from checks import f32, floats, module, same
 
 import zkynet
 from zkynet.framework import cg, op
 from zkynet.framework.errors import DeviceError
 
-W = cg.Parameter("w", np.float32([0.1, 0.2]))
+W = cg.Parameter("w", f32([0.1, 0.2]))
 M = module(lambda x: op.mult(op.sin(x), W))
 
 
 def test_float32_is_the_default():
-    result = M(np.float64([1, 2]))
+    result = M(np.array([1, 2]))
     result.back(np.ones(2))
     assert result.value.dtype == result.grad(W).dtype == result.grad(M.input("x")).dtype == "float32"
 
 
 def test_bfloat16_computes_with_float32_parameters_and_gives_float32_gradients():
-    x = np.float32([1, 2])
+    x = f32([1, 2])
     with zkynet.precision("bfloat16"):
         result = M(x)
         result.back(np.ones(2))
@@ -49,7 +49,7 @@ def test_float64_computes_in_64_bits():
     with zkynet.precision("float64"):
         result = M(x)
         result.back(np.ones(2))
-        same(result.value, np.sin(x) * np.float64(np.float32([0.1, 0.2])), rtol=1e-15)
+        same(result.value, np.sin(x) * np.float64(f32([0.1, 0.2])), rtol=1e-15)
         assert result.grad(W).dtype == "float32" and result.grad(M.input("x")).dtype == "float64"
         assert op.add(1, 2**40).value == 2**40 + 1
         assert zkynet.grad(lambda x: op.sin(x))(0.5).dtype == "float64"
@@ -61,14 +61,14 @@ def test_a_graph_made_in_float64_is_computed_in_float64_also_later():
         result = M(x)
         function = zkynet.grad(lambda x: op.sin(x))
     assert result.root.dtype == "float64" and result.value.dtype == "float64"
-    same(result.value, np.sin(x) * np.float64(np.float32([0.1, 0.2])), rtol=1e-15)
+    same(result.value, np.sin(x) * np.float64(f32([0.1, 0.2])), rtol=1e-15)
     result.back(np.ones(2))
     assert result.grad(M.input("x")).dtype == "float64"
     assert function(0.5).dtype == "float32"
 
 
 def test_states_and_parameters_keep_their_dtype_in_every_precision():
-    state = cg.State("s", np.float32([1, 2]))
+    state = cg.State("s", f32([1, 2]))
 
     def call(x):
         state.value = op.add(op.mult(state, 0.5), x)
@@ -77,12 +77,12 @@ def test_states_and_parameters_keep_their_dtype_in_every_precision():
     m = module(call)
     for name in ("bfloat16", "float64", "float32"):
         with zkynet.precision(name):
-            _ = m(np.float32([1, 1])).value
+            _ = m(f32([1, 1])).value
             assert state.value.dtype == "float32"
 
 
 def test_precisions_nest_and_end_also_by_an_exception():
-    x = np.float32([1])
+    x = f32([1])
     with zkynet.precision("bfloat16"):
         with zkynet.precision("float32"):
             assert op.sin(x).dtype == "float32"

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from checks import floats, module, same
+from checks import f32, floats, module, same
 
 import zkynet
 from zkynet.framework import cg, op
@@ -122,7 +122,7 @@ def test_scan_of_a_gradient_descent():
         loss, gradient = jax.value_and_grad(lambda w: jnp.sum(jnp.square(w - H)))(w)
         return w - 0.1 * gradient, loss
 
-    same(op.scan(step, np.zeros(3, np.float32), length=20), jax.lax.scan(reference, jnp.zeros(3), length=20), rtol=1e-4)
+    same(op.scan(step, jnp.zeros(3), length=20), jax.lax.scan(reference, jnp.zeros(3), length=20), rtol=1e-4)
 
 
 def test_integer_carries_and_xs_have_no_part_in_the_gradient():
@@ -154,7 +154,7 @@ def test_a_loop_compiles_once_whatever_its_values_are():
     gradient(XS, W, 2.0)
     with count_compilations() as count:
         same(gradient(XS * 2, W + 1, 3.0), jax.grad(
-            lambda w: jnp.sum(jax.lax.scan(lambda h, x: rnn_jax(h, x * 3, w), H, XS * 2)[0]))(W + 1), rtol=1e-4)
+            lambda w: jnp.sum(jax.lax.scan(lambda h, x: rnn_jax(h, x * 3, w), jnp.asarray(H), XS * 2)[0]))(W + 1), rtol=1e-4)
     assert count() == 0
 
 
@@ -253,10 +253,10 @@ def test_cond_captures_parameters_in_each_branch_and_takes_trees():
 
 
 def test_cond_under_vmap_and_in_scan():
-    xs = np.float32([1, -1, 2])
+    xs = f32([1, -1, 2])
     f = lambda x: op.cond(x > 0.0, lambda x: x * x, lambda x: -x, x)  # noqa: E731
-    same(zkynet.vmap(zkynet.grad(f))(xs), np.float32([2, -1, 4]))
-    same(zkynet.grad(lambda xs: op.scan(lambda c, x: (c + f(x), x), 0.0, xs)[0])(xs), np.float32([2, -1, 4]))
+    same(zkynet.vmap(zkynet.grad(f))(xs), f32([2, -1, 4]))
+    same(zkynet.grad(lambda xs: op.scan(lambda c, x: (c + f(x), x), 0.0, xs)[0])(xs), f32([2, -1, 4]))
 
 
 @pytest.mark.parametrize("call, message", [

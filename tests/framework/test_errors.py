@@ -70,8 +70,8 @@ def test_a_shape_error_comes_at_the_calling_line_with_operator_and_module_path(r
     assert "operator matmul(" in text and "float32[2,3]" in text
     assert Inner.line in text
     assert "Outer.blocks.1" in text or "Inner" in text
-    frames = [entry.path.name for entry in caught.traceback]
-    assert "test_errors.py" in frames
+    frames = [str(entry.path) for entry in caught.traceback]
+    assert __file__ in frames
 
 
 def test_the_module_path_is_that_of_the_outermost_call():
@@ -85,7 +85,7 @@ def test_a_shape_error_outside_of_modules_names_the_line():
     line = here(-1)
     assert str(caught.value).startswith("operator add(a: float32[2], b: float32[3]) at " + line)
     with pytest.raises(ShapeError, match=r"operator add\(a: float32\[2\], b: float32\[3\]\)"):
-        floats(2) + op.sin(floats(3))
+        _ = floats(2) + op.sin(floats(3))
 
 
 def test_nothing_was_computed_before_the_error():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from checks import floats, module, same
+from checks import f32, floats, module, same
 
 import zkynet
 from zkynet.framework import cg, op
@@ -93,8 +95,8 @@ def test_an_array_that_the_function_uses_besides_is_a_constant():
 
 def test_gradients_through_integers_are_float32():
     same(zkynet.grad(lambda x: x * x * x)(3), np.float32(27))
-    same(zkynet.grad(lambda x: op.sum(x * x))(np.arange(3)), np.float32([0, 2, 4]))
-    same(zkynet.jacobian(lambda x: x * x)(np.arange(2)), np.float32([[0, 0], [0, 2]]))
+    same(zkynet.grad(lambda x: op.sum(x * x))(np.arange(3)), f32([0, 2, 4]))
+    same(zkynet.jacobian(lambda x: x * x)(np.arange(2)), f32([[0, 0], [0, 2]]))
 
 
 def test_an_embedding_looks_up_rows_by_integers():
@@ -126,9 +128,10 @@ def test_with_respect_to_parameters():
 
 
 def test_what_is_no_list_of_parameters_is_refused():
+    wrong: Any = [X]
     m = module(lambda x: f(x, m.w), cg.Parameter("w", W))
     with pytest.raises(InputError, match="wrt takes a list of Parameters"):
-        zkynet.grad(m, wrt=[X])(X)
+        zkynet.grad(m, wrt=wrong)(X)
     with pytest.raises(InputError, match="wrt takes a list of Parameters"):
         zkynet.grad(m, wrt=m.w)(X)
 
@@ -372,6 +375,8 @@ def test_checkpoint_lowers_the_memory_of_the_compiled_program():
         zkynet.grad(loss)(x)
         (program,) = [s for s in compiling._structures.values() if s.program is not None]
         lowered = jax.jit(program.evaluate).lower(*(aval.struct for aval in program.in_avals))
-        return lowered.compile().memory_analysis().temp_size_in_bytes
+        analysis = lowered.compile().memory_analysis()
+        assert analysis is not None
+        return analysis.temp_size_in_bytes
 
     assert memory(zkynet.checkpoint) < 0.6 * memory(lambda function: function)

@@ -18,7 +18,7 @@ from .errors import GraphError, RuleError, ShapeError
 from .leaves import zeros_aval
 from .nodes import Node, OperatorNode, topological
 from .operator import Signature, output, outputs_of
-from .operators.elementwise import add
+from .operators.accumulate import plus
 from .operators.shape import cast
 from .rules import filled, fit, input_cotangents, tangents_by_rule
 from .session import Session, current_session
@@ -81,10 +81,10 @@ def _accumulate(total: Cotangents, node: Node, cotangent: Any) -> None:
     if present is None:
         total[node] = cotangent
     elif isinstance(present, list):
-        total[node] = [b if a is None else a if b is None else add(a, b)
+        total[node] = [b if a is None else a if b is None else plus(a, b)
                        for a, b in zip(present, cotangent, strict=True)]
     else:
-        total[node] = add(present, cotangent)
+        total[node] = plus(present, cotangent)
 
 
 def _accumulate_output(total: Cotangents, node: Node, cotangent: Node) -> None:

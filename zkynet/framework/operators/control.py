@@ -19,6 +19,7 @@ from ..nodes import Expression, Node
 from ..session import Session, current_session
 from ..structure import Structure, linearize, placeholders
 from ..templates import Template
+from .accumulate import plus
 from .registry import builtin
 from .shape import cast, full, reshape, sum_to
 
@@ -307,7 +308,7 @@ def _backward_body(body: Structure, carried: int, sliced: int) -> Structure:
         made = pull.replay([*leaves, *g_carry, *g_steps])
         parts = [made[slot] for slot in pull.outputs[count:]]
         into_carry = [p + s for p, s in zip(parts[:carried], g_saved, strict=True)]
-        into_captured = [s + p for s, p in zip(sums, parts[carried + sliced:], strict=True)]
+        into_captured = [plus(s, p) for s, p in zip(sums, parts[carried + sliced:], strict=True)]
         order = [*g_carry, *sums, *leaves[:carried + sliced], *g_steps, *g_saved, *leaves[carried + sliced:]]
         return [*into_carry, *into_captured, *parts[carried:carried + sliced]], order
 
