@@ -132,7 +132,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     >>> from zkynet.framework import op
     >>> f = zkynet.checkpoint(lambda x: op.sin(op.sin(x)))
     >>> round(float(zkynet.grad(f)(1.0)), 4)
-    0.3601
+    0.36
     """
 
     def wrapped(*args: Any) -> Any:
