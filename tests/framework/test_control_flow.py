@@ -300,3 +300,14 @@ def test_a_while_loop_that_does_not_fit_is_refused():
 def test_a_while_loop_has_no_gradient_and_says_so():
     with pytest.raises(zkynet.ZkynetError, match="op.scan"):
         zkynet.grad(lambda x: op.while_loop(lambda c: c < 100.0, lambda c: c * 2.0, x))(1.0)
+
+
+def test_a_while_loop_on_what_is_not_differentiated_may_stand_in_a_loop():
+    def step(c, _):
+        return op.while_loop(lambda v: v < 10.0, lambda v: v * 2.0, op.stop_gradient(c)) * c, c
+
+    def reference(c, _):
+        return jax.lax.while_loop(lambda v: v < 10, lambda v: v * 2, jax.lax.stop_gradient(c)) * c, c
+
+    same(zkynet.grad(lambda x: op.scan(step, x, length=2)[0])(1.0),
+         jax.grad(lambda x: jax.lax.scan(reference, x, length=2)[0])(1.0))

@@ -7,6 +7,6 @@ from .random_stream import RandomStream
 from .templates import Constant, Parameter, State, Template, Variable
 
 __all__ = [
-    "Constant", "LeafNode", "Module", "ModuleGraph", "Node", "Operator", "OperatorNode", "Parameter", "RandomStream", "State",
-    "Template", "Variable", "get_all_nodes", "get_input_nodes", "operator",
+    "Constant", "LeafNode", "Module", "ModuleGraph", "Node", "Operator", "OperatorNode", "Parameter", "RandomStream",
+    "State", "Template", "Variable", "get_all_nodes", "get_input_nodes", "operator",
 ]

@@ -108,16 +108,17 @@ class Gradients:
                 return self.compute(wanted)
         arguments = self.arrays if self.cotangent is None else [*self.arrays, self.cotangent]
         outputs = run(self.program(wanted), arguments, self._describe)
+        self.origins = None  # derived by now; this must not keep nodes alive
         count = len(self.structure.outputs)
         if self.root is not None:
             self.root._value = outputs[0]
             self.root = None
-        for state, value in zip(self.states, outputs[1:count], strict=True):
-            if state._pending is not None:
-                state.commit(value)
-        self.states = []
-        for slot, gradient in zip(wanted, outputs[count:], strict=True):
-            self.computed[slot] = gradient
+        if self.states:
+            for state, value in zip(self.states, outputs[1:count], strict=True):
+                if state._pending is not None:
+                    state.commit(value)
+            self.states = []
+        self.computed.update(zip(wanted, outputs[count:], strict=True))
 
     def _describe(self) -> str:
         scope, name = self.place

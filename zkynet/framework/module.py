@@ -233,10 +233,8 @@ class Module:
             current_session.reset(token)
         for node in (root,) if isinstance(root, Node) else graph.roots:
             register_end(session.call, node)
-            for value in bound.values():
-                for start in (value,) if isinstance(value, Node) else jax.tree.leaves(value):
-                    if start.call is not session.call:
-                        register_end(start.call, node)
+            for call in session.continues or ():
+                register_end(call, node)
         return graph
 
     def _nested(self, session: Session, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -325,6 +323,8 @@ def _ground(value: Any, variable: Variable, session: Session, bound: dict[Variab
     """The node (or structure of nodes) that stands for an input in this call."""
     if isinstance(value, Node):
         bound[variable] = value
+        if value.call is not session.call:
+            session.continues = (session.continues or set()) | {value.call}
         return value
     if value.__class__ in _PLAIN or is_jax_array(value):
         node = array_leaf(value, session, variable, variable.short_name)

@@ -76,6 +76,7 @@ class Operator:
 
     jit: bool = True
     variadic: bool = False
+    selective: bool = False  # whether the vjp rule is also given `needed`: for each input, whether it is asked for
     name: str
     inputs: tuple[Variable, ...] = ()
     attributes: dict[str, Any] = {}

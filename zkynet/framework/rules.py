@@ -52,6 +52,8 @@ def input_cotangents(node: Node, cotangent: Any, needed: Sequence[bool], produce
         parts = [rule(cotangent, produced, *node.inputs, **kwargs) if need else None
                  for rule, need in zip(operator.vjp, needed, strict=True)]
     elif operator.vjp is not None:
+        if operator.selective:
+            kwargs = {**kwargs, "needed": tuple(needed)}
         parts = _by_rule(node, operator, cotangent, produced, kwargs)
     elif operator._gradfn is not None:
         parts = _by_local_derivatives(node, cotangent, needed)

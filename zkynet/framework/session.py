@@ -27,15 +27,12 @@ _PROCESS = os.urandom(3).hex()
 class Call:
     """Identity of one outermost call; shared by all nodes it made. The id is made when somebody asks."""
 
-    __slots__ = ("_id", "backward", "updated", "observers", "ends", "__weakref__")
-
-    def __init__(self) -> None:
-        self._id: str | None = None
-        self.backward: Gradients | None = None
-        self.updated: list[Held] | None = None  # what has an update that this call's graph computes
-        self.observers: dict | None = None
-        # Weak references to the graphs' roots, from which `node.parents` is found.
-        self.ends: list | None = None
+    # Most calls set none of these, and making one must cost next to nothing.
+    _id: str | None = None
+    backward: Gradients | None = None
+    updated: list[Held] | None = None  # what has an update that this call's graph computes
+    observers: dict | None = None
+    ends: list | None = None  # weak references to the graphs' roots, from which `node.parents` is found
 
     @property
     def id(self) -> str:
@@ -80,7 +77,7 @@ class Scope:
 class Session:
     """What one outermost call (or one traced function) accumulates while it runs."""
 
-    __slots__ = ("call", "scope", "leaves", "outer", "updates", "traced", "origin")
+    __slots__ = ("call", "scope", "leaves", "outer", "updates", "traced", "origin", "continues")
 
     def __init__(self, outer: Session | None = None, traced: bool = False):
         self.call = Call()
@@ -93,6 +90,8 @@ class Session:
         self.traced = traced
         # Set while a gradient rule runs: what it makes belongs to the line of the forward node.
         self.origin: Origin | None = None
+        # Calls whose nodes were given as inputs: their graphs end in this call's result too.
+        self.continues: set[Call] | None = None
 
 
 Origin = tuple[CodeType, int]

@@ -62,8 +62,15 @@ def trace(function: Callable[..., Any], args: Sequence[Any], name: str) -> tuple
     return structure, inputs[len(leaves):], tree
 
 
-def differentiable_slots(structure: Structure, indices: Sequence[int]) -> tuple[int, ...]:
-    return tuple([structure.inputs[i] for i in indices])
+def _slots(structure: Structure, needed: Sequence[bool]) -> tuple[int, ...]:
+    """The slots of the inputs that are asked for; what only others depend on, no rule need know."""
+    return tuple([slot for slot, need in zip(structure.inputs, needed, strict=True) if need])
+
+
+def _spread(needed: Sequence[bool], parts: Sequence[Node]) -> list[Node | None]:
+    """Cotangents of the needed inputs, at their places among all inputs."""
+    found = iter(parts)
+    return [next(found) if need else None for need in needed]
 
 
 def _zeros_like(node: Node) -> Node:
@@ -81,14 +88,16 @@ def mapped(*inputs, structure, in_axes, size):
 
 
 @mapped.def_vjp
-def _(g, y, *inputs, structure, in_axes, size):
+def _(g, y, *inputs, structure, in_axes, size, needed):
     from ..backward import vjp_structure
 
-    pull = vjp_structure(structure, tuple(structure.inputs))
+    pull = vjp_structure(structure, _slots(structure, needed))
     count = len(structure.outputs)
     parts = mapped(*inputs, *g, structure=pull, in_axes=in_axes + (0,) * count, size=size)[count:]
-    return tuple([part if axis == 0 else reshape(sum_to(part, shape=(1, *part.shape[1:])), shape=part.shape[1:])
-                  for part, axis in zip(parts, in_axes, strict=True)])
+    axes = [axis for axis, need in zip(in_axes, needed, strict=True) if need]
+    return _spread(needed, [
+        part if axis == 0 else reshape(sum_to(part, shape=(1, *part.shape[1:])), shape=part.shape[1:])
+        for part, axis in zip(parts, axes, strict=True)])
 
 
 # checkpoint -----------------------------------------------------------------------------------------------
@@ -113,14 +122,14 @@ def _apart(structure: Structure, inputs: tuple) -> tuple:
 
 
 @checkpointed.def_vjp
-def _(g, y, *inputs, structure, again):
+def _(g, y, *inputs, structure, again, needed):
     from ..backward import vjp_structure
     from ..compile import structure_of
 
-    pull = vjp_structure(structure, tuple(structure.inputs))
+    pull = vjp_structure(structure, _slots(structure, needed))
     count = len(structure.outputs)
     gradients = structure_of((*pull.key[:-len(pull.outputs)], *pull.outputs[count:]))
-    return checkpointed(*inputs, *g, structure=gradients, again=True)
+    return _spread(needed, checkpointed(*inputs, *g, structure=gradients, again=True))
 
 
 def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -154,12 +163,12 @@ def branch(predicate, *inputs, if_true, if_false):
 
 
 @branch.def_vjp
-def _(g, y, predicate, *inputs, if_true, if_false):
+def _(g, y, predicate, *inputs, if_true, if_false, needed):
     from ..backward import vjp_structure
 
-    pulls = [vjp_structure(s, tuple(s.inputs)) for s in (if_true, if_false)]
+    pulls = [vjp_structure(s, _slots(s, needed[1:])) for s in (if_true, if_false)]
     parts = branch(predicate, *inputs, *g, if_true=pulls[0], if_false=pulls[1])
-    return (_zeros_like(predicate), *parts[len(y):])
+    return [None, *_spread(needed[1:], parts[len(y):])]
 
 
 def cond(predicate: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *operands: Any) -> Any:
@@ -276,43 +285,45 @@ def scanned(*inputs, body, carried, sliced, length, reverse):
 
 
 @scanned.def_vjp
-def _(g, y, *inputs, body, carried, sliced, length, reverse):
+def _(g, y, *inputs, body, carried, sliced, length, reverse, needed):
     """The same loop backwards: the carry is the cotangent of the forward carry and those of captured inputs."""
     steps = len(body.outputs) - carried
     captured = inputs[carried + sliced:]
     carries = y[carried + steps:]
-    back_body = _backward_body(body, carried, sliced)
-    init = [*g[:carried], *map(_zeros_like, captured)]
+    wanted = (True,) * carried + needed[carried:]
+    back_body = _backward_body(body, carried, sliced, wanted)
+    sums = [_zeros_like(c) for c, need in zip(captured, wanted[carried + sliced:], strict=True) if need]
+    init = [*g[:carried], *sums]
     xs = [*carries, *inputs[carried:carried + sliced], *g[carried:]]
     parts = scanned(*init, *xs, *captured, body=back_body, carried=len(init), sliced=len(xs), length=length,
                     reverse=not reverse)
-    into_captured = parts[carried:len(init)]
-    into_sliced = parts[len(init):len(init) + sliced]
-    return (*parts[:carried], *into_sliced, *into_captured)
+    into_sliced = parts[len(init):len(init) + sum(wanted[carried:carried + sliced])]
+    return _spread(wanted, [*parts[:carried], *into_sliced, *parts[carried:len(init)]])
 
 
-def _backward_body(body: Structure, carried: int, sliced: int) -> Structure:
+def _backward_body(body: Structure, carried: int, sliced: int, wanted: tuple[bool, ...]) -> Structure:
     """One backward step: (g carry, sums for captured; carry, x, g y, g of the saved carry; captured)."""
     from ..backward import derive, vjp_structure
 
-    pull = vjp_structure(body, tuple(body.inputs))
+    pull = vjp_structure(body, _slots(body, wanted))
     count = len(body.outputs)
+    end = carried + sum(wanted[carried:carried + sliced])
 
     def build(nodes: list[Node], leaves: list[Node]) -> tuple[list[Node], list[Node]]:
         outs = [zeros_aval(a) for a in body.out_avals]
         ins = [zeros_aval(a) for a in body.in_avals]
         g_carry = placeholders(outs[:carried])
-        sums = placeholders(ins[carried + sliced:])
+        sums = placeholders([a for a, want in zip(ins[carried + sliced:], wanted[carried + sliced:], strict=True) if want])
         g_steps = placeholders(outs[carried:])
         g_saved = placeholders(ins[:carried])
         made = pull.replay([*leaves, *g_carry, *g_steps])
         parts = [made[slot] for slot in pull.outputs[count:]]
         into_carry = [p + s for p, s in zip(parts[:carried], g_saved, strict=True)]
-        into_captured = [plus(s, p) for s, p in zip(sums, parts[carried + sliced:], strict=True)]
+        into_captured = [plus(s, p) for s, p in zip(sums, parts[end:], strict=True)]
         order = [*g_carry, *sums, *leaves[:carried + sliced], *g_steps, *g_saved, *leaves[carried + sliced:]]
-        return [*into_carry, *into_captured, *parts[carried:carried + sliced]], order
+        return [*into_carry, *into_captured, *parts[carried:end]], order
 
-    return derive(body, ("scan backward", carried, sliced), build)
+    return derive(body, ("scan backward", carried, sliced, wanted), build)
 
 
 def scan(f: Callable[[Any, Any], Any], init: Any, xs: Any = None, length: int | None = None,
@@ -379,5 +390,8 @@ def _scan_length(slices: list[Node], length: int | None) -> int:
                          f"{[n.aval for n in slices]}, length={length}.")
     return lengths.pop()  # pyright: ignore[reportReturnType]
 
+
+for _operator in (mapped, checkpointed, branch, scanned):
+    _operator.selective = True
 
 __all__ = ["cond", "scan", "while_loop"]

@@ -72,6 +72,8 @@ def einsum(subscripts: str, *operands: Any) -> Node:
     >>> float(op.einsum("ii", [[1.0, 2.0], [3.0, 4.0]]).value)
     5.0
     """
+    if not isinstance(subscripts, str):
+        raise InputError(f"einsum needs its subscripts first, as a string, but got {type(subscripts).__name__}.")
     nodes = [node_of(operand, "einsum") for operand in operands]
     terms, out = _plain(subscripts, nodes)
     for index, term in enumerate(terms):
@@ -81,8 +83,6 @@ def einsum(subscripts: str, *operands: Any) -> Node:
 
 def _plain(subscripts: str, nodes: Sequence[Node]) -> tuple[list[str], str]:
     """One letter for each axis of each operand, and the output's letters."""
-    if not isinstance(subscripts, str):
-        raise InputError(f"einsum needs its subscripts first, as a string, but got {type(subscripts).__name__}.")
     left, arrow, right = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     letters = [letter for letter in (left + right).replace("...", "") if letter != ","]
