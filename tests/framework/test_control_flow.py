@@ -154,7 +154,8 @@ def test_a_loop_compiles_once_whatever_its_values_are():
     gradient(XS, W, 2.0)
     with count_compilations() as count:
         same(gradient(XS * 2, W + 1, 3.0), jax.grad(
-            lambda w: jnp.sum(jax.lax.scan(lambda h, x: rnn_jax(h, x * 3, w), jnp.asarray(H), XS * 2)[0]))(W + 1), rtol=1e-4)
+            lambda w: jnp.sum(jax.lax.scan(lambda h, x: rnn_jax(h, x * 3, w), jnp.asarray(H), XS * 2)[0]))(W + 1),
+             rtol=1e-4)
     assert count() == 0
 
 

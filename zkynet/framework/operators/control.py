@@ -313,7 +313,7 @@ def _backward_body(body: Structure, carried: int, sliced: int, wanted: tuple[boo
         outs = [zeros_aval(a) for a in body.out_avals]
         ins = [zeros_aval(a) for a in body.in_avals]
         g_carry = placeholders(outs[:carried])
-        sums = placeholders([a for a, want in zip(ins[carried + sliced:], wanted[carried + sliced:], strict=True) if want])
+        sums = placeholders([aval for aval, want in zip(ins, wanted, strict=True) if want][end:])
         g_steps = placeholders(outs[carried:])
         g_saved = placeholders(ins[:carried])
         made = pull.replay([*leaves, *g_carry, *g_steps])

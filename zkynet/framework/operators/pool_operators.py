@@ -101,10 +101,10 @@ def _(g, y, x, indices, *, size):
 @builtin
 def avg_pool(x, *, kernel, stride, padding, size, include_pad=True, divisor=None):
     """The sum of each window, divided by its number of elements (or by `divisor`)."""
-    x = _real(x)
+    dtype, x = _summable(x)
     windows = windows_of(kernel, stride, padding, (1,) * len(kernel), size)
     by = _divisor(x.shape[2:], windows, include_pad, divisor, x.dtype)
-    return to_first(kernels.sum_pool(to_last(x), windows) / by)
+    return to_first(kernels.sum_pool(to_last(x), windows) / by).astype(dtype)
 
 
 @avg_pool.def_vjp
@@ -115,9 +115,10 @@ def _(g, y, x, **how):
 @builtin
 def avg_pool_spread(g, *, like, kernel, stride, padding, size, include_pad=True, divisor=None):
     """The transpose of `avg_pool`, to planes of shape `like`: each cotangent shared out among its window."""
+    dtype, g = _summable(g)
     windows = windows_of(kernel, stride, padding, (1,) * len(kernel), size)
     by = _divisor(like, windows, include_pad, divisor, g.dtype)
-    return to_first(kernels.spread_sums(to_last(g) / by, like, windows))
+    return to_first(kernels.spread_sums(to_last(g) / by, like, windows)).astype(dtype)
 
 
 @avg_pool_spread.def_vjp
@@ -125,8 +126,10 @@ def _(c, y, g, *, like, **how):
     return (avg_pool(c, **how),)
 
 
-def _real(x: Any) -> Any:
-    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.result_type(float))
+def _summable(x: Any) -> tuple[Any, Any]:
+    """The dtype of averages of x, and x in one that is precise enough for sums."""
+    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.result_type(float)
+    return dtype, x.astype(jnp.promote_types(dtype, jnp.float32))
 
 
 def _divisor(like: Any, windows: Any, include_pad: bool, divisor: int | None, dtype: Any) -> Any:
@@ -136,10 +139,10 @@ def _divisor(like: Any, windows: Any, include_pad: bool, divisor: int | None, dt
 @builtin
 def adaptive_avg_pool(x, *, size):
     """Averages over windows that divide the plane into `size` parts; see `adaptive_avg_pool2d`."""
-    x = _real(x)
+    dtype, x = _summable(x)
     for axis, (n, m) in enumerate(zip(x.shape[2:], size, strict=True), 2):
         x = kernels.times_matrix(x, axis, kernels.adaptive_matrix(n, m))
-    return x
+    return x.astype(dtype)
 
 
 @adaptive_avg_pool.def_vjp
@@ -150,9 +153,10 @@ def _(g, y, x, *, size):
 @builtin
 def adaptive_avg_pool_spread(g, *, size):
     """The transpose of `adaptive_avg_pool`, to planes of shape `size`."""
+    dtype, g = _summable(g)
     for axis, (n, m) in enumerate(zip(size, g.shape[2:], strict=True), 2):
         g = kernels.times_matrix(g, axis, kernels.adaptive_matrix(n, m).T)
-    return g
+    return g.astype(dtype)
 
 
 @adaptive_avg_pool_spread.def_vjp
