@@ -323,3 +323,32 @@ def test_a_typed_key_is_a_state_too():
 def test_noise_has_a_gradient_with_respect_to_its_input_only():
     m = Noise(0)
     same(zkynet.grad(lambda x: op.sum(op.square(m(x))))(floats(3)), 2 * (Noise(0)(floats(3)).value))
+
+
+def test_an_error_that_the_outer_call_catches_takes_back_the_inner_update():
+    class Inner(cg.Module):
+        def __init__(self):
+            super().__init__()
+            self.count = cg.State("count", 0.0)
+
+        def call(self, x):
+            self.count.value = self.count + 1.0
+            raise ValueError("no")
+
+    class Outer(cg.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Inner()
+            self.count = cg.State("count", 0.0)
+
+        def call(self, x):
+            self.count.value = self.count + 1.0
+            try:
+                return self.inner(x)
+            except ValueError:
+                return x + self.inner.count
+
+    model = Outer()
+    assert float(model(2.0).value) == 2.0
+    assert float(model.inner.count.value) == 0.0
+    assert float(model.count.value) == 1.0

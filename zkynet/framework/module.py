@@ -238,14 +238,17 @@ class Module:
         return graph
 
     def _nested(self, session: Session, args: tuple, kwargs: dict[str, Any]) -> Any:
-        outer = session.scope
+        outer, updates = session.scope, len(session.updates)
         session.scope = Scope(self, outer)
         try:
             nodes, named, _ = self._bind(args, kwargs, session, stacklevel=5)
             returned = self.call(*nodes, **named)
             return returned if isinstance(returned, Node) else _as_output(returned, session, self)
-        except RecursionError:
-            raise self._endless() from None
+        except BaseException as error:
+            _undo(session, updates)  # the caller may catch the error and go on
+            if isinstance(error, RecursionError):
+                raise self._endless() from None
+            raise
         finally:
             session.scope = outer
 
@@ -373,7 +376,8 @@ class _Output:
         self.name = f"the output of {module.functional_name}"
 
 
-def _undo(session: Session) -> None:
-    """Take back state updates of a call that failed."""
-    for state, pending, value in reversed(session.updates):
-        state.restore(pending, value)
+def _undo(session: Session, since: int = 0) -> None:
+    """Take back the updates of a call that failed: all of the session, or those after the first `since`."""
+    for held, pending, value in reversed(session.updates[since:]):
+        held.restore(pending, value)
+    del session.updates[since:]

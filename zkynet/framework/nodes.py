@@ -187,7 +187,10 @@ class Node(Expression):
         return gradient_at(self, wrt)
 
     def retain(self) -> Node:
-        """Have `back()` compute this node's gradient together with the leaves' (no extra program)."""
+        """Have `back()` compute this node's gradient together with the leaves' (no extra program).
+
+        This and `on_gradient` are about `back()`; `zkynet.grad` gives what it is asked for.
+        """
         self.on_gradient(None)
         return self
 
