@@ -103,7 +103,8 @@ def largest_difference(batch: int = 64) -> float:
 
 
 def rows(quick: bool = False) -> list[Row]:
-    given = example(4 if quick else 64)
+    batch = 4 if quick else 64
+    given = example(batch)
     compiled = zkynet.compile(step_of_zkynet)
     contenders: dict[str, Callable[[], Any]] = {
         "zkynet": lambda: compiled(*given), "bare jax.jit": lambda: step_of_jax(*given)}
@@ -113,7 +114,7 @@ def rows(quick: bool = False) -> list[Row]:
         pass
     times = medians(contenders, rounds=2 if quick else 25)
     ratio = times["zkynet"] / times["bare jax.jit"]
-    return [Row("conv net: one step, batch 64", times, ratio, "<= 0.55 x jax.grad, NCHW")]
+    return [Row(f"conv net: one step, batch {batch}", times, ratio, "<= 0.55 x jax.grad, NCHW")]
 
 
 def main(quick: bool = False) -> None:

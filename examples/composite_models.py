@@ -58,7 +58,8 @@ def main(out: Path = Path("runs/composite_models")) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for title, result in results.items():
         result.back()
-        plot_cg(result.root, title=title, save_path=out / f"{title.replace(', ', '-').replace(' ', '_')}.svg", quiet=True)
+        file = title.replace(", ", "-").replace(" ", "_") + ".svg"
+        plot_cg(result.root, title=title, save_path=out / file, quiet=True)
         gradients = {path: float(result.grad(p)) for path, p in result.module.named_parameters()}
         print(f"{title}: value {result.value}, gradients {gradients}")
     print(f"pictures are in {out}/")

@@ -13,7 +13,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def run(name: str, folder: Path, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, str(EXAMPLES / name), *arguments], cwd=folder, capture_output=True, text=True)
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 

@@ -91,6 +91,7 @@ def test_a_printed_result_shows_the_tree_with_shapes_and_values():
 
 def test_a_disk_cache_is_filled(tmp_path, monkeypatch):
     import jax
+    from jax.experimental.compilation_cache import compilation_cache
 
     keys = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs",
             "jax_persistent_cache_min_entry_size_bytes")
@@ -102,4 +103,4 @@ def test_a_disk_cache_is_filled(tmp_path, monkeypatch):
     finally:
         for key, value in before.items():
             jax.config.update(key, value)
-        jax.experimental.compilation_cache.compilation_cache.reset_cache()
+        compilation_cache.reset_cache()

@@ -13,8 +13,9 @@ chosen for XLA's CPU backend (jaxlib 0.10, 2 cores, milliseconds, float32):
 - The weight gradient of 32 to 64 channels (batch 64, 16 x 16): lax.conv with the batch in the place of the channels
   8.0. Patches along one axis and three products took 6.5, but made a net's step need half as much memory again.
 
-A step of the net in benchmarks/conv_net.py takes 0.35 to 0.45 of jax.grad's (layout (batch, channels, space), pooling by
-reduce_window). Half of what is gained is memory that does not have to be taken from the system: 33 MB instead of 89.
+A step of the net in benchmarks/conv_net.py takes 0.35 to 0.45 of jax.grad's (channels first, pooling by
+reduce_window). Half of what is gained is memory that need not be taken from the system: 33 MB instead of 89.
+Other platforms get lax.conv throughout (not measured there).
 """
 
 from __future__ import annotations
