@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-NAMES = ("core",)
+NAMES = ("core", "conv_net")
 
 
 def main() -> None:

@@ -135,6 +135,7 @@ from .operators.linalg import (
     matmul,
     outer,
     tensordot,
+    trace,
     tril,
     triu,
 )
@@ -262,7 +263,7 @@ __all__ = [
     "sign", "silu", "sin", "sinh", "slice", "slogdet", "softmax", "softmin", "softplus", "softshrink",
     "softsign", "solve", "solve_triangular", "sort", "split", "split_key", "sqrt", "square", "squeeze",
     "stack", "std", "stop_gradient", "subtract", "sum", "sum_channels", "swapaxes", "take",
-    "take_along_axis", "tan", "tanh", "tanhshrink", "tensordot", "threshold", "tile", "top_k",
+    "take_along_axis", "tan", "tanh", "tanhshrink", "tensordot", "threshold", "tile", "top_k", "trace",
     "transpose", "tril", "triu", "trunc", "truncated_normal", "uniform", "var", "where", "while_loop",
     "zeros", "zeros_like",
 ]
