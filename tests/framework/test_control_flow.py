@@ -312,3 +312,32 @@ def test_a_while_loop_on_what_is_not_differentiated_may_stand_in_a_loop():
 
     same(zkynet.grad(lambda x: op.scan(step, x, length=2)[0])(1.0),
          jax.grad(lambda x: jax.lax.scan(reference, x, length=2)[0])(1.0))
+
+
+def test_a_checkpointed_module_is_a_module_with_visible_parameters_and_keyword_inputs():
+    class Block(cg.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = cg.Parameter("w", 2.0)
+
+        def call(self, x, shift=0.0):
+            return op.sin(x * self.w) + shift
+
+    class Net(cg.Module):
+        def __init__(self, block):
+            super().__init__()
+            self.block = block
+
+        def call(self, x):
+            return self.block(self.block(x, shift=1.0))
+
+    plain = Net(Block())
+    again = Net(zkynet.checkpoint(Block()))
+    assert [path for path, _ in again.named_parameters()] == ["block.module.w"]
+    for net in (plain, again):
+        result = net(0.5)
+        result.back()
+        net.found = float(result.value), float(result.grad(net.parameters()[0])), float(result.grad(net.input("x")))
+    assert again.found == pytest.approx(plain.found, rel=1e-6)
+    alone = zkynet.checkpoint(Block())
+    assert float(alone(0.5).value) == pytest.approx(np.sin(1.0), rel=1e-6)

@@ -380,3 +380,16 @@ def test_checkpoint_lowers_the_memory_of_the_compiled_program():
         return analysis.temp_size_in_bytes
 
     assert memory(zkynet.checkpoint) < 0.6 * memory(lambda function: function)
+
+
+def test_keyword_inputs_of_vmap_are_the_same_for_all_examples():
+    scaled = zkynet.vmap(lambda x, by: op.sum(x * by))
+    assert scaled(np.ones((3, 2), np.float32), by=np.array([1.0, 2.0], np.float32)).tolist() == [3.0, 3.0, 3.0]
+
+
+def test_hessian_vector_products_arrive_in_the_dtype_of_the_vector():
+    x = np.array([1.0, 2.0], np.float32)
+    with zkynet.precision("bfloat16"):
+        product = zkynet.hvp(lambda x: op.sum(x * x * x))(x, vector=np.ones(2, np.float32))
+    assert product.dtype == np.float32
+    np.testing.assert_allclose(product, 6 * x, rtol=0.02)

@@ -329,13 +329,24 @@ def hvp(f: Callable[..., Any], argnums: Argnums = None, wrt: Sequence[Parameter]
 
     @functools.wraps(f, updated=())
     def wrapped(*args: Any, vector: Any, **kwargs: Any) -> Any:
-        return forward(*args, tangent=vector, **kwargs)[1]
+        product = forward(*args, tangent=vector, **kwargs)[1]
+        return jax.tree.map(_in_dtype_of, product, vector, is_leaf=_is_leaf)
 
     return wrapped
 
 
+def _in_dtype_of(product: Any, vector: Any) -> Any:
+    """Second derivatives arrive in the dtype of what they belong to, whatever the precision in force."""
+    dtype = getattr(vector, "dtype", product.dtype)
+    if product.dtype == dtype or not jax.numpy.issubdtype(dtype, jax.numpy.inexact):
+        return product
+    from .operators.shape import cast
+
+    return cast(product, dtype=dtype) if isinstance(product, Expression) else product.astype(dtype)
+
+
 def vmap(f: Callable[..., Any], in_axes: int | None | Sequence[int | None] = 0, out_axes: int = 0) -> Any:
-    """Vectorise: f is written for one example and runs on a batch.
+    """Vectorise: f is written for one example and runs on a batch. Keyword inputs are the same for all examples.
 
     Args:
         in_axes: for each positional input the axis that is mapped over, or None to give all examples the same.
@@ -351,17 +362,17 @@ def vmap(f: Callable[..., Any], in_axes: int | None | Sequence[int | None] = 0, 
     """
 
     @functools.wraps(f, updated=())
-    def wrapped(*args: Any) -> Any:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         axes: list[Any] = list(in_axes) if isinstance(in_axes, Sequence) else [in_axes] * len(args)
         if len(axes) != len(args):
             raise InputError(f"vmap: in_axes has {len(axes)} entries for {len(args)} inputs.")
         outer = current_session.get()
         token = current_session.set(outer or Session())
         try:
-            outputs, tree = _vmapped(f, args, axes, out_axes)
+            outputs, tree = _vmapped(functools.partial(f, **kwargs), args, axes, out_axes)
         finally:
             current_session.reset(token)
-        on_nodes = outer is not None or _has_nodes(args)
+        on_nodes = outer is not None or _has_nodes((args, kwargs))
         return jax.tree.unflatten(tree, outputs if on_nodes else [node.value for node in outputs])
 
     return wrapped

@@ -6,6 +6,7 @@ gradient rules derive the structure's own vjp and run that in the same kind of l
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..leaves import as_node, zeros_aval
 from ..nodes import Expression, Node
 from ..session import Session, current_session
 from ..structure import Structure, linearize, placeholders
-from ..templates import Template
+from ..templates import Template, Variable
 from .accumulate import plus
 from .registry import builtin
 from .shape import cast, full, reshape, sum_to
@@ -135,7 +136,8 @@ def _(g, y, *inputs, structure, again, needed):
 def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     """Rematerialise: compute `function` (or a Module) again in the backward pass instead of keeping what is inside.
 
-    The value is the same; memory falls to the inputs and outputs, at the price of one more forward pass.
+    The value is the same; memory falls to the inputs and outputs, at the price of one more forward pass. A Module
+    gives a Module, which holds the given one as `module`.
 
     >>> import zkynet
     >>> from zkynet.framework import op
@@ -144,13 +146,21 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     0.36
     """
 
-    def wrapped(*args: Any) -> Any:
-        inputs, treedef = nodes_of(list(args), "checkpoint")
+    from ..module import Module
+
+    @functools.wraps(function.call if isinstance(function, Module) else function, updated=())
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        inputs, treedef = nodes_of((args, kwargs), "checkpoint")
         avals = jax.tree.unflatten(treedef, [node.aval for node in inputs])
-        structure, captured, tree = trace(function, avals, "checkpoint")
+        structure, captured, tree = trace(lambda a, k: function(*a, **k), avals, "checkpoint")
         return jax.tree.unflatten(tree, checkpointed(*inputs, *captured, structure=structure))
 
-    return wrapped
+    if not isinstance(function, Module):
+        return wrapped
+    names = [Variable(variable.short_name) for variable in function.inputs]
+    made: Any = Module.build(f"Checkpoint{function.functional_name}", wrapped, names)
+    made.module = function
+    return made
 
 
 # cond -----------------------------------------------------------------------------------------------------
