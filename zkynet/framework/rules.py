@@ -82,7 +82,7 @@ def _by_rule(node: Node, operator: Operator, cotangent: Any, produced: Any, kwar
 
 
 def _by_local_derivatives(node: Node, cotangent: Node, needed: Sequence[bool]) -> list[Node | None]:
-    """The seed's style: the rule gives d output / d input; contract it with the cotangent."""
+    """Local-derivative style: the rule gives d output / d input; contract it with the cotangent."""
     parts: list[Node | None] = []
     if isinstance(cotangent, tuple):
         rule = node.signature.operator._gradfn
