@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
+
+from .errors import InputError
+from .nodes import Expression
+from .templates import Template
 
 _LOOSE = (bool, float, complex, np.generic)
 
@@ -61,4 +66,22 @@ def exact(value: Any) -> Any:
         return tuple([exact(item) for item in value])
     if isinstance(value, _LOOSE):
         return kind, repr(value)
+    return value
+
+
+def freeze(value: Any, name: str, op: Any) -> Any:
+    """A hashable form of a static attribute."""
+    if isinstance(value, (list, tuple)):
+        return tuple([freeze(item, name, op) for item in value])
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (Expression, Template, jax.Array, np.ndarray)):
+        raise InputError(
+            f"attribute {name!r} of operator {op.name} is static (part of the compiled program), but got "
+            f"{type(value).__name__}. Pass a Python value, or declare it as an input.")
+    try:
+        hash(value)
+    except TypeError:
+        raise InputError(f"attribute {name!r} of operator {op.name} must be hashable, but got "
+                         f"{type(value).__name__}.") from None
     return value

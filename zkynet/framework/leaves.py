@@ -1,10 +1,11 @@
-"""Leaves: how arrays, numbers, parameters and states enter a graph."""
+"""Leaves: how arrays, numbers, parameters and states enter a graph, and how a body's result leaves it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from . import config
@@ -112,3 +113,17 @@ def placeholder(aval: Aval, template: Template | None, call: Call) -> LeafNode:
 def zeros_aval(aval: Aval) -> Aval:
     """The aval of a cotangent: integers and booleans are differentiated as if they were float32."""
     return aval if aval.inexact else make_aval(aval.shape, np.dtype("float32"))
+
+
+def unwrap(result: Any, op: Any) -> Any:
+    """The array(s) of what an operator's body returned."""
+    if isinstance(result, (tuple, list)):
+        return tuple(unwrap(item, op) for item in result)
+    if isinstance(result, Expression):
+        return result.value
+    if isinstance(result, (jax.Array, np.ndarray)):
+        return result
+    if isinstance(result, (bool, int, float, complex, np.generic)):
+        return jnp.asarray(result)
+    raise InputError(f"call() of operator {op.name} must return an array, a number or a node, but returned "
+                     f"{type(result).__name__}." + (" Is a return statement missing?" if result is None else ""))

@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from .attributes import exact, interned
+from .attributes import exact, freeze, interned
 from .avals import Aval, aval_like, aval_of
 from .errors import GraphError, InputError, ShapeError, TracedValueError, ZkynetError
-from .leaves import as_node
-from .nodes import Expression, LeafNode, Node, OperatorNode, register_end
+from .leaves import as_node, unwrap
+from .nodes import LeafNode, Node, OperatorNode, register_end
 from .session import Call, Session, current_session, describe_origin, user_frame
-from .templates import Template, Variable
+from .templates import Variable
 
 
 class Signature:
@@ -94,6 +94,7 @@ class Operator:
                 raise InputError(f"inputs of {self.name} must be cg.Variable, but one is {variable!r}")
             variable.owner = self.name
         self._signatures: dict[tuple, Signature] = {}
+        self._bound: dict[tuple, tuple] = {}  # attributes by how they were given
         self._ready = True
 
     # What a subclass overrides -------------------------------------------------------------------------
@@ -235,8 +236,28 @@ class Operator:
                 args, extra = tuple(args[0]), args[1:]
             else:
                 extra = ()
-        else:
+        elif len(args) < len(self.inputs):
             args, extra, attributes = self._split_positional(args, attributes)
+        else:
+            args, extra = args[:len(self.inputs)], args[len(self.inputs):]
+        return args, self._bound_attributes(extra, attributes)
+
+    def _bound_attributes(self, extra: tuple, attributes: dict[str, Any]) -> tuple:
+        """The interned attributes, by position and name; remembered for plain values, as most calls repeat."""
+        key: list[Any] = []
+        for value in extra:
+            key += value.__class__, value
+        for name, value in attributes.items():
+            key += name, value.__class__, value
+        if not all([part.__class__ in _PLAIN for part in key]):
+            return self._checked_attributes(extra, attributes)
+        remembered = tuple(key)
+        found = self._bound.get(remembered)
+        if found is None:
+            found = self._bound[remembered] = self._checked_attributes(extra, attributes)
+        return found
+
+    def _checked_attributes(self, extra: tuple, attributes: dict[str, Any]) -> tuple:
         values = dict(self.attributes)
         values.update(zip(self.attributes, extra))  # noqa: B905 - the length is checked below
         unknown = [name for name in attributes if name not in values]
@@ -245,7 +266,7 @@ class Operator:
             known = ", ".join(self.attributes) or "none"
             raise InputError(f"operator {self.name} does not take {wrong}; its attributes are: {known}.")
         values.update(attributes)
-        return args, interned([freeze(value, name, self) for name, value in values.items()])
+        return interned([freeze(value, name, self) for name, value in values.items()])
 
     def _split_positional(self, args: tuple, attributes: dict[str, Any]) -> tuple[tuple, tuple, dict[str, Any]]:
         """Tell inputs (by position or keyword) from attributes given by position."""
@@ -288,15 +309,17 @@ class Operator:
     def __deepcopy__(self, memo: dict) -> Operator:
         """A new operator with equal attributes: it shares compiled programs with this one."""
         made = object.__new__(type(self))
-        own = {k: copy.deepcopy(v, memo) for k, v in self.__dict__.items() if k not in ("_same", "_signatures")}
-        made.__dict__.update(own, _signatures={})
+        own = {name: value for name, value in self.__dict__.items() if name not in ("_same", "_signatures", "_bound")}
+        made.__dict__.update(copy.deepcopy(own, memo), _signatures={}, _bound={})
         return made
 
     def __repr__(self) -> str:
         return f"<operator {self.name}({', '.join(v.short_name for v in self.inputs)})>"
 
 
-_ENGINE_FIELDS = {"name", "inputs", "attributes", "_signatures", "_ready", "_plain_inputs"}
+_ENGINE_FIELDS = {"name", "inputs", "attributes", "_signatures", "_bound", "_ready", "_plain_inputs"}
+# Values that are equal only when they are the same (with their class); and classes, which tell them apart.
+_PLAIN = (int, bool, str, type(None), type)
 _shared_operators: dict[tuple, Operator] = {}
 
 
@@ -455,35 +478,3 @@ def _apply_on_host(op: Operator, nodes: tuple[Node, ...], attrs: tuple, session:
     for node, value in zip(made if several else (made,), results, strict=True):
         node._value = value
     return made
-
-
-def unwrap(result: Any, op: Operator) -> Any:
-    """The array(s) of what an operator's body returned."""
-    if isinstance(result, (tuple, list)):
-        return tuple(unwrap(item, op) for item in result)
-    if isinstance(result, Expression):
-        return result.value
-    if isinstance(result, (jax.Array, np.ndarray)):
-        return result
-    if isinstance(result, (bool, int, float, complex, np.generic)):
-        return jnp.asarray(result)
-    raise InputError(f"call() of operator {op.name} must return an array, a number or a node, but returned "
-                     f"{type(result).__name__}." + (" Is a return statement missing?" if result is None else ""))
-
-
-def freeze(value: Any, name: str, op: Operator) -> Any:
-    """A hashable form of a static attribute."""
-    if isinstance(value, (list, tuple)):
-        return tuple([freeze(item, name, op) for item in value])
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, (Expression, Template, jax.Array, np.ndarray)):
-        raise InputError(
-            f"attribute {name!r} of operator {op.name} is static (part of the compiled program), but got "
-            f"{type(value).__name__}. Pass a Python value, or declare it as an input.")
-    try:
-        hash(value)
-    except TypeError:
-        raise InputError(f"attribute {name!r} of operator {op.name} must be hashable, but got "
-                         f"{type(value).__name__}.") from None
-    return value

@@ -11,10 +11,10 @@ import numpy as np
 
 from .avals import Aval
 from .errors import InputError, RuleError, ZkynetError
-from .leaves import as_node, zeros_aval
+from .leaves import as_node, unwrap, zeros_aval
 from .module import Module
 from .nodes import Node, OperatorNode
-from .operator import Operator, Signature, host_result, outputs_of, unwrap
+from .operator import Operator, Signature, host_result, outputs_of
 from .operators.elementwise import mult
 from .operators.linalg import tensordot
 from .operators.shape import cast, full, sum_to
