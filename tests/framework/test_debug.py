@@ -89,6 +89,12 @@ def test_a_printed_result_shows_the_tree_with_shapes_and_values():
     assert "= 3.38" in str(result)
 
 
+def test_a_printed_result_counts_the_parameters_of_its_graph():
+    w = cg.Parameter("w", np.ones((2, 3), np.float32))
+    twice = cg.Module.build("Twice", lambda x: (x @ w) + op.sum(w), (cg.Variable("x"),))
+    assert "6 parameters in 1 arrays" in str(twice(np.ones((4, 2), np.float32)))
+
+
 def test_a_disk_cache_is_filled(tmp_path, monkeypatch):
     import jax
     from jax.experimental.compilation_cache import compilation_cache

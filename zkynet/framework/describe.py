@@ -6,6 +6,7 @@ from collections import Counter
 
 from .nodes import ModuleGraph, Node, short_value
 from .session import Scope
+from .templates import Parameter
 
 _LINES = 60
 
@@ -35,7 +36,10 @@ def describe_graph(graph: ModuleGraph) -> str:
         waiting = []
     lines += ["  " + _line(node, names) for node in waiting]
     if len(nodes) > _LINES:
-        lines.append(f"  ... and {len(nodes) - _LINES} more nodes (zkynet.summary(module, x) counts by module)")
+        lines.append(f"  ... and {len(nodes) - _LINES} more nodes")
+    used = {node.template for node in nodes if isinstance(node.template, Parameter)}
+    lines.append(f"{sum(parameter.aval.size for parameter in used)} parameters in {len(used)} arrays "
+                 "(zkynet.summary(module, ...) counts by module)")
     return "\n".join(lines)
 
 
