@@ -78,6 +78,10 @@ CASES = [
     product("outer", "vectors", sample(2), sample(3, seed=1)),
     product("outer", "flattened", sample(2, 2), sample(1, seed=1)),
     product("inner", "matrices", sample(2, 3), sample(4, 3, seed=1)),
+    *[Case("linear", op.linear, lambda x, w, b: x @ w.T + b, (x, sample(2, 3, seed=1), sample(2, seed=2)), label)
+      for label, x in {"matrix": sample(4, 3), "vector": sample(3), "several leading axes": sample(2, 4, 3),
+                       "empty": sample(0, 3)}.items()],
+    Case("tensordot", op.linear, lambda x, w: x @ w.T, (sample(4, 3), sample(2, 3, seed=1)), "linear without bias"),
 
     of("diagonal", "rectangular", sample(2, 3), jnp.diagonal),
     of("diagonal", "axes", sample(2, 3, 4), lambda x: jnp.diagonal(x, 1, -1, 0), offset=1, axis1=-1, axis2=0),

@@ -7,7 +7,7 @@ import pkgutil
 
 from zkynet.framework import op, operators
 
-INTERNAL = {"barrier", "basis", "cofactor", "embed_diagonal", "linear_recurrence", "place", "sum_to"}
+INTERNAL = {"affine", "barrier", "basis", "cofactor", "embed_diagonal", "linear_recurrence", "place", "sum_to"}
 
 
 def test_op_offers_every_public_operator_and_nothing_else():

@@ -48,6 +48,7 @@ class Module:
     """
 
     training: bool = True
+    deferred: bool = False  # whether parameters are still missing, as their sizes come from the first input
     _rest: str | None = None  # the name of `*args`, when `call` takes any number of inputs
     _inputs: tuple[Variable, ...]
     _params: dict[str, Parameter]
@@ -149,6 +150,9 @@ class Module:
         for path, module in self.named_modules():
             if not hasattr(module, "_params"):
                 raise module._not_initialised()
+            if module.deferred:
+                raise GraphError(f"{path or module.functional_name} takes its sizes from its first input and has no "
+                                 "parameters yet: call the model once with an example input first, or give the sizes.")
             declared = module._params.items() if kind is Parameter else ()
             for name, found in itertools.chain(declared, module._own(kind)):
                 if id(found) not in seen:

@@ -135,6 +135,36 @@ def _(g, y, a, b):
     return reshape(sum_to(into_left, shape=left.shape), shape=a.shape), sum_to(into_b, shape=b.shape)
 
 
+@builtin(name="linear")
+def affine(x, weight, bias):
+    """y = x weight^T + bias."""
+    return jnp.matmul(x, weight.T) + bias
+
+
+@affine.def_vjp
+def _(g, y, x, weight, bias):
+    if x.ndim == 1:
+        return tensordot(g, weight, axes=1), outer(g, x), g
+    leading = tuple(range(x.ndim - 1))
+    return tensordot(g, weight, axes=1), tensordot(g, x, axes=(leading, leading)), g
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Node:
+    """y[..., o] = sum_i x[..., i] weight[o, i] + bias[o], as one node; the weight is laid out as in PyTorch.
+
+    Args:
+        x: (..., in); weight: (out, in); bias: (out,), or None.
+
+    Raises:
+        ShapeError: when they do not fit.
+
+    >>> from zkynet.framework import op
+    >>> op.linear([1.0, 2.0], [[1.0, 1.0], [0.0, 1.0]], [0.5, 0.5]).value.tolist()
+    [3.5, 2.5]
+    """
+    return inner(x, weight) if bias is None else affine(x, weight, bias)
+
+
 @builtin
 def outer(a, b):
     """y[i, j] = a[i] b[j]; arrays of higher rank are flattened.

@@ -1,0 +1,45 @@
+"""Layer: a Module whose parameters may wait for the first input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..framework import cg
+from ..framework.errors import ShapeError
+from .init import Initialiser, initial
+
+
+class Layer(cg.Module):
+    """What the layers have in common: parameters by initialiser, and sizes taken from the first input.
+
+    A layer that was given None for a size of its input sets `self.deferred = True`, makes its parameters in the first
+    `call()` and then sets it False. Until then asking for its parameters is an error that says so.
+    """
+
+    def make(self, name: str, shape: tuple[int, ...], how: Initialiser) -> None:
+        """Set the attribute `name` to a new Parameter."""
+        setattr(self, name, cg.Parameter(name, initial(how, shape)))
+
+    def check_last(self, input: Any, size: int | None, what: str) -> None:
+        """Raise unless the last axis of the input has this size."""
+        shape = input.shape
+        if not shape or shape[-1] != size:
+            raise ShapeError(f"{self.functional_name} was made for {what}={size}, but its input has the shape "
+                             f"{tuple(shape)}: the last axis must be {size}.")
+
+    def extra(self) -> str:
+        """What `repr` shows between the parentheses."""
+        return ""
+
+    def __repr__(self) -> str:
+        return f"{self.functional_name}({self.extra()})"
+
+
+def bound_of(fan_in: int) -> Any:
+    """Initialiser: uniform in [-1, 1) / sqrt(fan_in), PyTorch's for biases."""
+    from .init import uniform
+
+    bound = 1.0 / np.sqrt(max(fan_in, 1))
+    return lambda shape: uniform(shape, -bound, bound)
