@@ -19,7 +19,7 @@ ARROWS: dict[str, set[str]] = {
     "zkynet.nn": {"zkynet.framework"},
     "zkynet.optim": {"zkynet.framework"},
     "zkynet.models": {"zkynet.framework", "zkynet.nn"},
-    "zkynet.data": set(),
+    "zkynet.data": {"zkynet.framework"},  # its errors
     "zkynet.visual": {"zkynet.framework"},
     "zkynet.quant": {"zkynet.framework", "zkynet.nn"},
     "zkynet.train": {
@@ -41,7 +41,7 @@ MODULE_LEVEL: dict[str, set[str]] = {
     "zkynet.nn": {"jax", "numpy"},
     "zkynet.optim": {"jax", "numpy", "optax"},
     "zkynet.models": {"jax", "numpy"},
-    "zkynet.data": {"numpy", "PIL", "grain"},
+    "zkynet.data": {"jax", "numpy", "PIL", "grain"},
     "zkynet.visual": {"jax", "numpy"},
     "zkynet.quant": {"jax", "numpy"},
     "zkynet.train": {"jax", "numpy", "optax", "orbax", "pydantic", "yaml", "typer", "rich", "tensorboardX"},
