@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
-
-import numpy as np
 
 from ..framework import cg
 from ..framework.errors import ShapeError
-from .init import Initialiser, initial
+from .init import Initialiser, initial, uniform
 
 
 class Layer(cg.Module):
@@ -18,9 +17,15 @@ class Layer(cg.Module):
     `call()` and then sets it False. Until then asking for its parameters is an error that says so.
     """
 
-    def make(self, name: str, shape: tuple[int, ...], how: Initialiser) -> None:
-        """Set the attribute `name` to a new Parameter."""
-        setattr(self, name, cg.Parameter(name, initial(how, shape)))
+    def make(self, name: str, shape: tuple[int, ...], how: Initialiser | None, fan_in: int = 1) -> None:
+        """Set the attribute `name` to a new Parameter; without an initialiser uniform in +-1/sqrt(fan_in), as PyTorch's
+        weights and biases are."""
+        if how is None:
+            bound = 1.0 / math.sqrt(max(fan_in, 1))
+            value = uniform(shape, -bound, bound)
+        else:
+            value = initial(how, shape)
+        setattr(self, name, cg.Parameter(name, value))
 
     def check_last(self, input: Any, size: int | None, what: str) -> None:
         """Raise unless the last axis of the input has this size."""
@@ -36,10 +41,3 @@ class Layer(cg.Module):
     def __repr__(self) -> str:
         return f"{self.functional_name}({self.extra()})"
 
-
-def bound_of(fan_in: int) -> Any:
-    """Initialiser: uniform in [-1, 1) / sqrt(fan_in), PyTorch's for biases."""
-    from .init import uniform
-
-    bound = 1.0 / np.sqrt(max(fan_in, 1))
-    return lambda shape: uniform(shape, -bound, bound)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..framework import cg, op
 from .init import Initialiser
-from .layer import Layer, bound_of
+from .layer import Layer
 
 
 class Linear(Layer):
@@ -44,11 +44,10 @@ class Linear(Layer):
             self._make(in_features)
 
     def _make(self, in_features: int) -> None:
-        default = bound_of(in_features)
         self.in_features = in_features
-        self.make("weight", (self.out_features, in_features), default if self._weight_init is None else self._weight_init)
+        self.make("weight", (self.out_features, in_features), self._weight_init, in_features)
         if self._has_bias:
-            self.make("bias", (self.out_features,), default if self._bias_init is None else self._bias_init)
+            self.make("bias", (self.out_features,), self._bias_init, in_features)
         self.deferred = False
 
     def call(self, input: Any) -> Any:
