@@ -22,11 +22,16 @@ class Row:
 
 
 def medians(contenders: dict[str, Callable[[], object]], rounds: int = 15, budget: float = 0.05) -> dict[str, float]:
-    """Median seconds of one call of each contender, over interleaved rounds of about `budget` seconds each."""
+    """Median seconds of one call of each contender, over interleaved rounds of about `budget` seconds each.
+
+    Every second round goes the other way: who runs after whom matters, as caches and threads stay warm.
+    """
     numbers = {name: _calls_within(function, budget) for name, function in contenders.items()}
     times: dict[str, list[float]] = {name: [] for name in contenders}
+    order = list(contenders.items())
     for _ in range(rounds):
-        for name, function in contenders.items():
+        order.reverse()
+        for name, function in order:
             gc.collect()
             number = numbers[name]
             start = time.perf_counter()

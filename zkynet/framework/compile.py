@@ -137,18 +137,25 @@ def evaluate(nodes: list[Node]) -> None:
     if wanted[0].aval.x64 != x64_mode():  # made in a `precision("float64")` block, or outside of this one
         with jax.enable_x64(wanted[0].aval.x64):
             return evaluate(nodes)
-    states = due_updates(wanted)
-    key, leaves, slots = linearize([*wanted, *pending_of(states)])
+    states = due_updates(wanted) if Held.any_pending else None
+    key, leaves, slots = linearize([*wanted, *pending_of(states)] if states else wanted)
     structure = structure_of(key)
-    if watcher.get() is not None:
+    watch = watcher.get()
+    if watch is not None:
         structure.remember(slots)
     if structure.names is None:
         structure.names = [leaf_name(leaf) for leaf in leaves]
-    values = run(structure, known_values(leaves), lambda: describe(wanted[0]))
+    arrays = known_values(leaves)
+    if watch is None:
+        program = structure.program or program_of(structure, lambda: describe(wanted[0]))
+        values = program(*arrays)
+    else:
+        values = watch(structure, arrays)
     for node, value in zip(wanted, values):  # noqa: B905 - the values of the states follow
         node._value = value
-    for state, value in zip(states, values[len(wanted):], strict=True):
-        state.commit(value)
+    if states:
+        for state, value in zip(states, values[len(wanted):], strict=True):
+            state.commit(value)
 
 
 def known_values(leaves: Sequence[Node]) -> list[Any]:
@@ -171,7 +178,7 @@ def due_updates(nodes: Sequence[Node]) -> list[Held]:
     """Parameters and states whose update takes effect when these nodes are computed."""
     if not Held.any_pending:
         return []
-    found: dict[Any, None] = {}
+    found: dict[Held, None] = {}
     for node in topological(list(nodes)):
         if node.call.updated:
             found.update(dict.fromkeys(node.call.updated))

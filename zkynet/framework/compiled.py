@@ -71,7 +71,11 @@ class Compiled:
             self.programs[key] = program
         if leaves is not args:
             leaves = [leaf for leaf, aval in zip(leaves, avals, strict=True) if aval.__class__ is Aval]
-        outputs = program.run(*leaves, *[held.value for held in program.captured])
+        try:
+            outputs = program.run(*leaves, *[held.value for held in program.captured])
+        except OverflowError as error:
+            raise InputError(f"compile: an int among the inputs does not fit ({error}). Pass a float, or use "
+                             'zkynet.precision("float64"), which has 64-bit integers.') from None
         if program.states:
             count = len(outputs) - len(program.states)
             for state, value in zip(program.states, outputs[count:], strict=True):

@@ -68,6 +68,9 @@ def array_leaf(value: Any, session: Session | None, template: Template | None, n
             raise InputError(f"{name}: {value} does not fit into {aval.dtype}. Pass a float, or use "
                              'zkynet.precision("float64"), which has 64-bit integers.')
         return LeafNode(aval, value, template, call, None)
+    if template is not None and is_jax_array(value):  # what most inputs are
+        leaf = LeafNode(aval_of(value), value, template, session.call if session is not None else Call(), None)
+        return cast_leaf(leaf) if config.casts else leaf
     key = None
     if session is not None and template is None:
         key = id(value)

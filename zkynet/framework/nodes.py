@@ -37,7 +37,7 @@ class Engine:
 
 _serials = itertools.count()
 # Leaves keep numbers and NumPy arrays as they came; reading one makes it a JAX array.
-_LAZY_KINDS = (int, float, bool, complex, np.ndarray)
+_LAZY_KINDS = frozenset((int, float, bool, complex, np.ndarray))
 
 
 class Expression(Symbols):

@@ -149,6 +149,16 @@ from .operators.logspace import (
     logsubexp,
     logsumexp,
 )
+from .operators.losses import (
+    binary_cross_entropy,
+    cross_entropy,
+    soft_cross_entropy,
+)
+from .operators.normalize import (
+    normalize,
+    running_moments,
+    standardize,
+)
 from .operators.order import (
     argsort,
     median,
@@ -245,10 +255,11 @@ __all__ = [
     "abs", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
     "adaptive_max_pool2d", "adaptive_max_pool3d", "add", "add_at", "add_channels", "all", "any", "arange",
     "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin",
-    "argsort", "avg_pool1d", "avg_pool2d", "avg_pool3d", "bernoulli", "broadcast_to", "cast",
+    "argsort", "avg_pool1d", "avg_pool2d", "avg_pool3d", "bernoulli", "binary_cross_entropy",
+    "broadcast_to", "cast",
     "categorical", "cbrt", "ceil", "celu", "cholesky", "clip", "concat", "cond", "conv1d", "conv2d",
     "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cos", "cosh", "count_nonzero",
-    "cumprod", "cumsum", "det", "diag", "diagonal", "divide", "dot", "dropout", "dynamic_slice",
+    "cross_entropy", "cumprod", "cumsum", "det", "diag", "diagonal", "divide", "dot", "dropout", "dynamic_slice",
     "dynamic_update_slice", "einsum", "elu", "equal", "erf", "erfc", "erfinv", "exp", "exp2",
     "expand_dims", "expm1", "eye", "flatten", "flip", "floor", "floor_divide", "full", "full_like",
     "gather", "gelu", "getitem", "global_avg_pool", "global_max_pool", "greater", "greater_equal",
@@ -258,12 +269,12 @@ __all__ = [
     "logical_and", "logical_not", "logical_or", "logical_xor", "logsigmoid", "logsubexp", "logsumexp",
     "lp_pool1d", "lp_pool2d", "matmul", "max", "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d",
     "max_unpool2d", "max_unpool3d", "maximum", "mean", "median", "min", "minimum", "mish", "moveaxis",
-    "mult", "negative", "norm", "normal", "not_equal", "one_hot", "ones", "ones_like", "outer", "pad",
+    "mult", "negative", "norm", "normal", "normalize", "not_equal", "one_hot", "ones", "ones_like", "outer", "pad",
     "permutation", "power", "prod", "randint", "random_key", "reciprocal", "relu", "relu6", "remainder",
-    "repeat", "reshape", "roll", "round", "rsqrt", "scan", "scatter_add", "selu", "set_at", "sigmoid",
-    "sign", "silu", "sin", "sinh", "slice", "slogdet", "softmax", "softmin", "softplus", "softshrink",
-    "softsign", "solve", "solve_triangular", "sort", "split", "split_key", "sqrt", "square", "squeeze",
-    "stack", "std", "stop_gradient", "subtract", "sum", "sum_channels", "swapaxes", "take",
+    "repeat", "reshape", "roll", "round", "rsqrt", "running_moments", "scan", "scatter_add", "selu", "set_at",
+    "sigmoid", "sign", "silu", "sin", "sinh", "slice", "slogdet", "softmax", "softmin", "softplus", "softshrink",
+    "soft_cross_entropy", "softsign", "solve", "solve_triangular", "sort", "split", "split_key", "sqrt", "square",
+    "squeeze", "stack", "standardize", "std", "stop_gradient", "subtract", "sum", "sum_channels", "swapaxes", "take",
     "take_along_axis", "tan", "tanh", "tanhshrink", "tensordot", "threshold", "tile", "top_k", "trace",
     "transpose", "tril", "triu", "trunc", "truncated_normal", "uniform", "var", "where", "while_loop",
     "zeros", "zeros_like",

@@ -161,7 +161,7 @@ def linearize(roots: Sequence[Node], arguments: Sequence[Node] = (), through: bo
         literals: make Python numbers part of the structure instead of inputs.
         foreign: when given, nodes of any other call become inputs (what a traced function captured).
     """
-    slots: dict[Node, int] = {}
+    slots: dict[Node, int] = {}  # those seen; the slots of all but the arguments are filled in below
     key: list[Any] = []
     leaves = list(arguments)
     for argument in arguments:
@@ -170,18 +170,17 @@ def linearize(roots: Sequence[Node], arguments: Sequence[Node] = (), through: bo
     ends: list[Node] = []
     inner: list[Node] = []
     found: list[Node] = []
-    seen: set[Node] = set()
     for root in roots:
-        if root not in slots and root not in seen:
-            seen.add(root)
+        if root not in slots:
+            slots[root] = -1
             found.append(root)
     for node in found:  # grows while it runs
         if node.__class__ is OperatorNode and (node._value is None or through) and (
                 foreign is None or node.call is foreign):
             inner.append(node)
             for child in node.inputs:
-                if child not in seen and child not in slots:
-                    seen.add(child)
+                if child not in slots:
+                    slots[child] = -1
                     found.append(child)
         else:
             ends.append(node)

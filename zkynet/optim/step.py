@@ -1,0 +1,119 @@
+"""One step: from a loss's graph to new parameters, in one compiled program."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from ..framework.avals import x64_mode
+from ..framework.backward import derive, pull_back, vjp_structure
+from ..framework.compile import describe, due_updates, known_values, leaf_name, pending_of, run, structure_of
+from ..framework.errors import GraphError
+from ..framework.nodes import Node, topological
+from ..framework.operators.accumulate import plus
+from ..framework.rules import filled
+from ..framework.structure import Structure, linearize, placeholders
+from ..framework.templates import Held, Parameter
+from .update import update
+
+if TYPE_CHECKING:
+    from .optimizer import Optimizer
+
+# For each parameter the slot of its leaf in the loss's structure; None for those that stay as they are.
+Places = tuple[int | None, ...]
+
+
+def fused_step(optimizer: Optimizer, root: Node) -> None:
+    """Run loss, gradients and update as one program, and take what it gives."""
+    if root.aval.x64 != x64_mode():
+        with jax.enable_x64(root.aval.x64):
+            return fused_step(optimizer, root)
+    due = due_updates([root]) if Held.any_pending else []
+    key, leaves, slots = linearize([root, *pending_of(due)], through=True)
+    structure = structure_of(key)
+    if structure.names is None:
+        structure.names = [leaf_name(leaf) for leaf in leaves]
+    places, stale = _places(optimizer, leaves)
+    params, states = optimizer.params, optimizer.states
+    arrays = known_values(leaves)
+    arrays += [held.value for held in optimizer.inputs]
+    if stale:
+        arrays += [p.value for p, place in zip(params, places, strict=True) if place is not None]
+    how = ("step", optimizer.plan, places, stale)
+    program = structure.derived.get(how)
+    if program is None:
+        program = _step_structure(optimizer, structure, how, {slot: node for node, slot in slots.items()})
+    outputs = iter(run(program, arrays, lambda: f"{describe(root)}, step of {type(optimizer).__name__}"))
+    root._value = next(outputs)
+    for state in due:
+        state.commit(next(outputs))
+    for p, place in zip(params, places, strict=True):
+        if place is not None:
+            p._value = next(outputs)
+    for state in states:
+        state._value = next(outputs)
+
+
+def _places(optimizer: Optimizer, leaves: list[Node]) -> tuple[Places, bool]:
+    """Where the parameters are among the leaves, and whether any has changed since the loss was written."""
+    found: list[int | None] = [None] * len(optimizer.params)
+    index = optimizer.index
+    stale = some = False
+    for slot, leaf in enumerate(leaves):
+        template = leaf.template
+        if template.__class__ is not Parameter:
+            continue
+        number = index.get(template)
+        if number is None or not template.trainable:
+            continue
+        if found[number] is not None:
+            raise GraphError(f"{template!r} has two values in this loss, which joins calls made before and after a "
+                             "step: call the model again after a step.")
+        found[number] = slot
+        some = True
+        stale = stale or leaf._value is not template._value
+    if not some:
+        raise GraphError(f"the loss depends on none of the {len(found)} trainable parameters of {optimizer!r}.")
+    return tuple(found), stale
+
+
+def _step_structure(optimizer: Optimizer, structure: Structure, how: tuple, origins: Any) -> Structure:
+    """The loss's structure, continued by its gradients and the update of parameters and state."""
+    _, plan, places, stale = how
+    numbers = tuple([number for number, place in enumerate(places) if place is not None])
+    pull = vjp_structure(structure, tuple([places[i] for i in numbers]), (0,), True, origins)
+    count = len(structure.outputs)
+
+    def build(nodes: list[Node], leaves: list[Node]) -> tuple[list[Node], list[Node]]:
+        known = [nodes[slot] for slot in pull.outputs]
+        inputs: list[Node] = list(placeholders([held.aval for held in optimizer.inputs]))
+        fresh: list[Node] = list(placeholders([optimizer.params[i].aval for i in numbers])) if stale else []
+        olds = fresh or [leaves[places[i]] for i in numbers]
+        news = update(*known[count:], *olds, *inputs, plan=plan, tree=optimizer.tree, numbers=numbers)
+        return [*known[:count], *news], [*leaves, *inputs, *fresh]
+
+    found = structure.derived[how] = derive(pull, how, build)
+    return found
+
+
+def step_in_graph(optimizer: Optimizer, root: Node) -> None:
+    """The same as nodes of the call in progress: the parameters' and states' new values become pending updates."""
+    leaves: dict[int, list[Node]] = {}
+    for node in topological([root]):
+        if node.template.__class__ is Parameter:
+            number = optimizer.index.get(node.template)
+            if number is not None and node.template.trainable:
+                leaves.setdefault(number, []).append(node)
+    if not leaves:
+        raise GraphError(f"the loss depends on none of the {len(optimizer.params)} trainable parameters of "
+                         f"{optimizer!r}.")
+    wanted = [leaf for same in leaves.values() for leaf in same]
+    cotangents = dict(zip(wanted, pull_back([root], [filled(root.aval, 1)], wanted), strict=True))
+    gradients: dict[Any, Any] = {}
+    for number, same in leaves.items():
+        parts = [cotangents[leaf] for leaf in same if cotangents[leaf] is not None]
+        if parts:
+            gradients[optimizer.params[number]] = functools.reduce(plus, parts)
+    optimizer.apply(gradients)

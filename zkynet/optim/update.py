@@ -1,0 +1,163 @@
+"""The update of all parameters as one operator: gradients, parameters, rates and state in, new ones out.
+
+What is in here is a pure function of arrays, and traced once per program; `optimizer` decides when it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ..framework import cg
+from ..framework.attributes import exact
+from ..framework.operator import FunctionOperator
+
+Schedule = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """One group: how many parameters, the options but the rate, and the schedule of the rate if it has one."""
+
+    count: int
+    options: tuple[tuple[str, Any], ...]
+    schedule: Schedule | None
+
+
+Arrays = dict[int, Any]  # by the parameter's number
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for all groups; see `Optimizer`."""
+
+    maximize: bool = False
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    accumulate: int = 1
+    average: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything static about an update. Made by `plan_of`, so that equal ones are one and share compiled programs.
+
+    Attributes:
+        transformation: from a group's options to the optax transformation that turns gradients into a direction; the
+            parameter becomes p - rate * direction.
+    """
+
+    transformation: Callable[..., optax.GradientTransformation]
+    groups: tuple[GroupPlan, ...]
+    settings: Settings
+
+    def init(self, params: Arrays) -> dict[str, Any]:
+        """The state before the first step. What it holds for each parameter is in dicts by the parameter's number."""
+        state: dict[str, Any] = {"step": jnp.zeros((), jnp.int32)}
+        state["groups"] = [self._rule(group).init(members) for group, members in self._members(params)]
+        if self.settings.accumulate > 1:
+            state["phase"] = jnp.zeros((), jnp.int32)
+            state["accumulated"] = {i: jnp.zeros_like(p) for i, p in params.items()}
+        if self.settings.average is not None:
+            state["average"] = {i: jnp.array(p) for i, p in params.items()}
+        return state
+
+    def _rule(self, group: GroupPlan) -> optax.GradientTransformation:
+        return self.transformation(**dict(group.options))
+
+    def _members(self, arrays: Arrays) -> list[tuple[GroupPlan, Arrays]]:
+        """The arrays of each group."""
+        found, start = [], 0
+        for group in self.groups:
+            end = start + group.count
+            found.append((group, {i: array for i, array in arrays.items() if start <= i < end}))
+            start = end
+        return found
+
+    def apply(self, grads: Arrays, params: Arrays, rates: Sequence[Any], state: Any) -> tuple[Arrays, Any]:
+        """New parameters and state. State of parameters that are not given stays as it is."""
+        inner = _by_parameter(lambda own: {i: own[i] for i in params if i in own}, state)
+        grads = self._prepared(grads, params)
+        step = self._update if self.settings.accumulate == 1 else self._accumulated
+        news, following = step(grads, params, rates, inner)
+        decay = self.settings.average
+        if decay is not None:
+            following["average"] = {i: decay * a + (1.0 - decay) * news[i] for i, a in inner["average"].items()}
+        return news, _by_parameter(lambda old, new: {**old, **new}, state, following)
+
+    def _prepared(self, grads: Arrays, params: Arrays) -> Arrays:
+        """Gradients of descent in the parameters' dtype, clipped."""
+        bound, longest = self.settings.clip_value, self.settings.clip_norm
+        sign = -1 if self.settings.maximize else 1
+        grads = {i: jnp.asarray(g, params[i].dtype) * sign for i, g in grads.items()}
+        if bound is not None:
+            grads = {i: jnp.clip(g, -bound, bound) for i, g in grads.items()}
+        if longest is not None:  # as torch.nn.utils.clip_grad_norm_, with its 1e-6
+            scale = jnp.minimum(1.0, longest / (optax.global_norm(grads) + 1e-6))
+            grads = {i: g * scale.astype(g.dtype) for i, g in grads.items()}
+        return grads
+
+    def _update(self, grads: Arrays, params: Arrays, rates: Sequence[Any], state: Any) -> tuple[Arrays, Any]:
+        news: Arrays = {}
+        following: list[Any] = []
+        rate = iter(rates)
+        for (group, members), (_, gradients), inner in zip(
+                self._members(params), self._members(grads), state["groups"], strict=True):
+            lr = next(rate) if group.schedule is None else group.schedule(state["step"])
+            directions, inner = self._rule(group).update(gradients, inner, members)
+            following.append(inner)
+            news |= {i: (p - lr * directions[i]).astype(p.dtype) for i, p in members.items()}
+        return news, {**state, "step": state["step"] + 1, "groups": following}
+
+    def _accumulated(self, grads: Arrays, params: Arrays, rates: Sequence[Any], state: Any) -> tuple[Arrays, Any]:
+        """Add to the mean of the gradients; at the last of them, update with it."""
+        times = self.settings.accumulate
+        total = {i: a + grads[i] / times for i, a in state["accumulated"].items()}
+        due = state["phase"] == times - 1
+
+        def update(_: None) -> Any:
+            news, following = self._update(total, params, rates, state)
+            return news, {**following, "accumulated": jax.tree.map(jnp.zeros_like, total)}
+
+        def wait(_: None) -> Any:
+            return params, {**state, "accumulated": total}
+
+        news, following = jax.lax.cond(due, update, wait, None)
+        return news, {**following, "phase": jnp.where(due, 0, state["phase"] + 1)}
+
+
+_plans: dict[tuple, Plan] = {}
+
+
+def plan_of(transformation: Any, groups: tuple[GroupPlan, ...], settings: Settings) -> Plan:
+    """The one Plan of these."""
+    key = exact(tuple((group.count, group.options, group.schedule) for group in groups)), transformation, settings
+    return _plans.setdefault(key, Plan(transformation, groups, settings))
+
+
+def _by_parameter(change: Callable[..., Any], *states: Any) -> Any:
+    """The state with every dict by parameter changed; other leaves are those of the last state."""
+
+    def is_one(tree: Any) -> bool:
+        return isinstance(tree, dict) and all(isinstance(key, int) for key in tree)
+
+    return jax.tree.map(lambda *nodes: change(*nodes) if is_one(nodes[0]) else nodes[-1], *states, is_leaf=is_one)
+
+
+def _body(*arrays: Any, plan: Plan, tree: Any, numbers: tuple[int, ...]) -> tuple[Any, ...]:
+    count = len(numbers)
+    rates = 2 * count + sum(group.schedule is None for group in plan.groups)
+    news, following = plan.apply(dict(zip(numbers, arrays[:count], strict=True)),
+                                 dict(zip(numbers, arrays[count:2 * count], strict=True)), arrays[2 * count:rates],
+                                 jax.tree.unflatten(tree, arrays[rates:]))
+    return (*[news[i] for i in numbers], *jax.tree.leaves(following))
+
+
+# Inputs: gradients and parameters of these numbers, the rates of the groups without schedule, the leaves of the state.
+update = FunctionOperator(_body, "optimizer_step", [cg.Variable("arrays", differentiable=False)],
+                          {"plan": None, "tree": None, "numbers": ()}, variadic=True)
