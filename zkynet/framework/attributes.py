@@ -51,7 +51,7 @@ def interned(values: Sequence[Any]) -> tuple:
                 break
         found = store.get(key)
         if found is None:
-            found = store[key] = Attributes(values)
+            found = store.setdefault(key, Attributes(values))
     return found
 
 

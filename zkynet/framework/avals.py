@@ -77,7 +77,8 @@ def make_aval(shape: tuple[int, ...], dtype: Any, weak_type: bool = False) -> Av
     key = (shape, dtype, weak_type, x64)
     aval = _interned.get(key)
     if aval is None:
-        aval = _interned[key] = Aval(tuple(shape), np.dtype(dtype), weak_type, x64)
+        # setdefault: of two threads one wins, and both use its aval
+        aval = _interned.setdefault(key, Aval(tuple(shape), np.dtype(dtype), weak_type, x64))
     return aval
 
 

@@ -207,7 +207,7 @@ class Operator:
                 raise
             except Exception as error:
                 raise self._does_not_fit(kwargs, in_avals, error) from error
-            found = store[key] = Signature(self, attrs, in_avals, aval)
+            found = store.setdefault(key, Signature(self, attrs, in_avals, aval))
         return found
 
     def _does_not_fit(self, kwargs: dict[str, Any], in_avals: tuple[Aval, ...], error: Exception) -> ShapeError:

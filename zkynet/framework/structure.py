@@ -137,7 +137,7 @@ def literal_signature(aval: Aval, value: Any) -> Signature:
     key = (repr(value), aval)
     found = literal._signatures.get(key)
     if found is None:
-        found = literal._signatures[key] = Signature(literal, (value,), (), aval)
+        found = literal._signatures.setdefault(key, Signature(literal, (value,), (), aval))
     return found
 
 
