@@ -23,7 +23,7 @@ ARROWS: dict[str, set[str]] = {
     "zkynet.visual": {"zkynet.framework"},
     "zkynet.quant": {"zkynet.framework", "zkynet.nn"},
     "zkynet.train": {
-        "zkynet.framework", "zkynet.nn", "zkynet.optim", "zkynet.models", "zkynet.data", "zkynet.visual",
+        "zkynet", "zkynet.framework", "zkynet.nn", "zkynet.optim", "zkynet.models", "zkynet.data", "zkynet.visual",
         "zkynet.quant",
     },
     "zkynet.interop": {"zkynet.framework", "zkynet.nn"},
@@ -53,6 +53,8 @@ MODULE_LEVEL: dict[str, set[str]] = {
 }
 FUNCTION_LEVEL: dict[str, set[str]] = {
     "zkynet.visual": {"graphviz", "matplotlib", "IPython"},
+    "zkynet.data": {"sklearn"},
+    "zkynet.train": {"matplotlib", "safetensors"},
     "zkynet.interop": {"onnx", "onnxruntime", "flax", "torch", "safetensors"},
 }
 HEAVY = {"onnx", "flax", "torch", "optax", "graphviz", "matplotlib", "sklearn", "rich"}

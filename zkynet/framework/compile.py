@@ -124,9 +124,14 @@ def program_of(structure: Structure, what: Callable[[], str] | None = None) -> C
     program = structure.program
     if program is None:
         program = structure.program = jax.jit(structure.evaluate)
-        _stats.compilations += 1
-        _record(structure, what() if what is not None else "a graph")
+        record_compilation(structure, what() if what is not None else "a graph")
     return program
+
+
+def record_compilation(structure: Structure, what: str) -> None:
+    """Count a program of this structure, and note what changed against the nearest earlier one."""
+    _stats.compilations += 1
+    _record(structure, what)
 
 
 def evaluate(nodes: list[Node]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,15 +24,24 @@ from .symbols import Symbols
 from .templates import Constant, Held, Template
 
 
-class _Program(NamedTuple):
-    """What one signature of the inputs compiled to."""
+class Traced(NamedTuple):
+    """A function's structure for one signature of its inputs.
+
+    The structure's inputs are the function's, then `captured`: parameters and states, read at every call, and arrays
+    (as constants). Its outputs are the function's, then the new values of `states`.
+    """
 
     structure: Structure
-    run: Callable[..., list[jax.Array]]
-    captured: list[Held]  # parameters and states, read at every call, and arrays (as constants)
+    captured: list[Held]
     states: list[Held]
     tree: Any
-    single: bool
+
+    @property
+    def single(self) -> bool:
+        return self.tree == _SINGLE
+
+
+_SINGLE = jax.tree.structure(0)
 
 
 class Compiled:
@@ -40,7 +49,7 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any]):
         self.function = function
-        self.programs: dict[tuple, _Program] = {}
+        self.programs: dict[tuple, tuple[Traced, Callable[..., list[jax.Array]]]] = {}
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -62,17 +71,19 @@ class Compiled:
                 return self.function(*args, **kwargs)
             avals = [_signature(leaf) for leaf in leaves]
         key = (treedef, modules.mode_version, config.compute_dtype() if config.casts else None, *avals)
-        program = self.programs.get(key)
-        if program is None:
-            program = self._trace(args, kwargs, avals)
+        found = self.programs.get(key)
+        if found is None:
+            traced = _trace(self.function, args, kwargs, avals)
+            found = traced, program_of(traced.structure, lambda: f"compile of {_name(self.function)}")
             if len(self.programs) >= compiling.CACHE_LIMIT:
                 for old in list(self.programs)[: compiling.CACHE_LIMIT // 2]:
                     self.programs.pop(old, None)
-            self.programs[key] = program
+            self.programs[key] = found
+        program, run = found
         if leaves is not args:
             leaves = [leaf for leaf, aval in zip(leaves, avals, strict=True) if aval.__class__ is Aval]
         try:
-            outputs = program.run(*leaves, *[held.value for held in program.captured])
+            outputs = run(*leaves, *[held.value for held in program.captured])
         except OverflowError as error:
             raise InputError(f"compile: an int among the inputs does not fit ({error}). Pass a float, or use "
                              'zkynet.precision("float64"), which has 64-bit integers.') from None
@@ -83,37 +94,40 @@ class Compiled:
             outputs = outputs[:count]
         return outputs[0] if program.single else program.tree.unflatten(outputs)
 
-    def _trace(self, args: tuple, kwargs: dict[str, Any], avals: list[Any]) -> _Program:
-        session = Session(traced=True)
-        token = current_session.set(session)
-        try:
-            leaves, treedef = jax.tree.flatten((args, kwargs), is_leaf=_is_leaf)
-            inputs: list[Any] = [placeholder(a, None, session.call) if a.__class__ is Aval else leaf
-                                 for a, leaf in zip(avals, leaves, strict=True)]
-            args, kwargs = jax.tree.unflatten(treedef, [
-                cast_leaf(i) if config.casts and i.__class__ is LeafNode else i for i in inputs])
-            outputs, tree = nodes_of(self.function(*args, **kwargs), "compile")
-            states = _updated(outputs, session)
-            given = [node for node in inputs if isinstance(node, LeafNode)]
-            key, found, _ = linearize([*outputs, *pending_of(states)], arguments=given, literals=True)
-        except BaseException:
-            modules._undo(session)
-            raise
-        finally:
-            current_session.reset(token)
-        for state, pending, value in reversed(session.updates):
-            state.restore(pending, value)
-        return self._program(key, found[len(given):], len(given), states, tree)
 
-    def _program(self, key: tuple, captured: list[Node], count: int, states: list[Held], tree: Any) -> _Program:
-        known_values(captured)
-        sources = [leaf.template if isinstance(leaf.template, Held) else Constant("captured", leaf._value)
-                   for leaf in captured]
-        structure = structure_of(key)
-        if structure.names is None:
-            structure.names = [""] * count + [leaf_name(leaf) for leaf in captured]
-        run = program_of(structure, lambda: f"compile of {_name(self.function)}")
-        return _Program(structure, run, sources, states, tree, tree == jax.tree.structure(0))
+def trace(function: Callable[..., Any], avals: Sequence[Aval]) -> Traced:
+    """The structure of a function of nodes, one for each aval; nothing is computed or compiled."""
+    return _trace(function, tuple(avals), {}, list(avals))
+
+
+def _trace(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], avals: list[Any]) -> Traced:
+    session = Session(traced=True)
+    token = current_session.set(session)
+    try:
+        leaves, treedef = jax.tree.flatten((args, kwargs), is_leaf=_is_leaf)
+        inputs: list[Any] = [placeholder(a, None, session.call) if a.__class__ is Aval else leaf
+                             for a, leaf in zip(avals, leaves, strict=True)]
+        args, kwargs = jax.tree.unflatten(treedef, [
+            cast_leaf(i) if config.casts and i.__class__ is LeafNode else i for i in inputs])
+        outputs, tree = nodes_of(function(*args, **kwargs), "compile")
+        states = _updated(outputs, session)
+        given = [node for node in inputs if isinstance(node, LeafNode)]
+        key, found, _ = linearize([*outputs, *pending_of(states)], arguments=given, literals=True)
+    except BaseException:
+        modules._undo(session)
+        raise
+    finally:
+        current_session.reset(token)
+    for state, pending, value in reversed(session.updates):
+        state.restore(pending, value)
+    captured = found[len(given):]
+    known_values(captured)
+    structure = structure_of(key)
+    if structure.names is None:
+        structure.names = [""] * len(given) + [leaf_name(leaf) for leaf in captured]
+    sources = [leaf.template if isinstance(leaf.template, Held) else Constant("captured", leaf._value)
+               for leaf in captured]
+    return Traced(structure, sources, states, tree)
 
 
 def _updated(outputs: list[Node], session: Session) -> list[Held]:

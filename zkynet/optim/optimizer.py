@@ -153,7 +153,7 @@ class Optimizer:
     @property
     def rates(self) -> list[float]:
         """The groups' learning rates at the next step, as numbers."""
-        step = self.states[self._step].value
+        step = int(self.states[self._step].value)
         return [float(group["lr"] if group.schedule is None else group.schedule(step)) for group in self.param_groups]
 
     # State ---------------------------------------------------------------------------------------------
@@ -179,9 +179,8 @@ class Optimizer:
     @property
     def plan(self) -> Plan:
         if self._plan is None:
-            if not self.param_groups:
-                raise InputError(f"{type(self).__name__} has no parameters yet: give it model.parameters(), or bind "
-                                 "them later.")
+            if not self.params:
+                raise self._unbound()
             groups = tuple(group.plan() for group in self.param_groups)
             self._plan = plan_of(type(self).transformation, groups, self.settings)
         return self._plan
@@ -242,6 +241,8 @@ class Optimizer:
         Raises:
             GraphError: when the loss is no scalar, or depends on none of the parameters.
         """
+        if not self.params:
+            raise self._unbound()
         root = _scalar(loss)
         if current_session.get() is not None:
             step_in_graph(self, root)
@@ -278,6 +279,9 @@ class Optimizer:
         news = update(*given.values(), *given, *self.inputs, plan=self.plan, tree=self.tree, numbers=numbers)
         for held, new in zip([*given, *self.states], news, strict=True):
             held.value = new
+
+    def _unbound(self) -> InputError:
+        return InputError(f"{type(self).__name__} has no parameters yet: give it model.parameters(), or bind them.")
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in self.defaults.items())

@@ -98,7 +98,7 @@ class Plan:
         if bound is not None:
             grads = {i: jnp.clip(g, -bound, bound) for i, g in grads.items()}
         if longest is not None:  # as torch.nn.utils.clip_grad_norm_, with its 1e-6
-            scale = jnp.minimum(1.0, longest / (optax.global_norm(grads) + 1e-6))
+            scale = jnp.minimum(1.0, longest / (optax.tree.norm(grads) + 1e-6))
             grads = {i: g * scale.astype(g.dtype) for i, g in grads.items()}
         return grads
 
@@ -109,7 +109,8 @@ class Plan:
         for (group, members), (_, gradients), inner in zip(
                 self._members(params), self._members(grads), state["groups"], strict=True):
             lr = next(rate) if group.schedule is None else group.schedule(state["step"])
-            directions, inner = self._rule(group).update(gradients, inner, members)
+            found: Any = self._rule(group).update(gradients, inner, members)
+            directions, inner = found
             following.append(inner)
             news |= {i: (p - lr * directions[i]).astype(p.dtype) for i, p in members.items()}
         return news, {**state, "step": state["step"] + 1, "groups": following}

@@ -288,5 +288,6 @@ def _(g, y, x, *, k):
 Engine.symbols.update(matmul=matmul)
 
 __all__ = [
-    "diag", "diagonal", "dot", "embed_diagonal", "inner", "linear", "matmul", "outer", "tensordot", "trace", "tril", "triu",
+    "diag", "diagonal", "dot", "embed_diagonal", "inner", "linear", "matmul", "outer", "tensordot", "trace", "tril",
+    "triu",
 ]

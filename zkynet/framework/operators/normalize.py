@@ -9,6 +9,7 @@ exist. What a rule computes again is the same as in the forward pass, and the co
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -17,7 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ..errors import InputError
 from ..nodes import Node
+from ..operator import apply
+from .arguments import node_of
 from .elementwise import rsqrt
 from .reduce import mean, sum
 from .registry import builtin
@@ -86,28 +90,9 @@ def _fit(x: jax.Array, scale: Any, affine: tuple, along: Any, dtype: Any) -> jax
     return y.astype(jnp.result_type(dtype, *affine))
 
 
-@builtin
-def normalize(x, *affine, axis=-1, eps=1e-5, center=True, along=None):
-    """y = (x - mean x) / sqrt(var x + eps) weight + bias, mean and (biased) variance over the axes.
-
-    Args:
-        x: any shape.
-        affine: nothing, a weight, or a weight and a bias. They have one element for each of x's along the axes `along`.
-        axis: an int or a tuple of ints.
-        eps: added to the variance.
-        center: False leaves the mean out: y = x / sqrt(mean x^2 + eps) weight + bias (Zhang and Sennrich, "Root mean
-            square layer normalization", 2019).
-        along: the axes of weight and bias; by default those that are normalised over.
-
-    Raises:
-        ShapeError: when a weight or bias has another number of elements.
-
-    >>> from zkynet.framework import op
-    >>> op.normalize([[1.0, 3.0]], [2.0, 2.0], [0.0, 10.0], eps=0.0).value.tolist()
-    [[-2.0, 12.0]]
-    """
-    if len(affine) > 2:
-        raise ValueError(f"there may be a weight and a bias, but got {len(affine)} further inputs")
+@builtin(name="normalize")
+def normalized(x, *affine, axis, eps, center, along=None):
+    """y = (x - mean x) / sqrt(var x + eps) weight + bias; see `normalize`."""
     wide, scale = _scaled(x, axis, eps, center)
     return _fit(wide, scale, affine, axis if along is None else along, jnp.result_type(x, 1.0))
 
@@ -122,14 +107,14 @@ def deviation(x, *, axis, eps, center):
 def _(g, y, x, *, axis, eps, center):
     count = math.prod([x.shape[a] for a in _axes(axis, x.ndim)])
     x = _wide_node(x)
-    return (normalize(x, axis=axis, eps=eps, center=center) * (g * y * y * (-1.0 / max(count, 1))),)
+    return (normalized(x, axis=axis, eps=eps, center=center) * (g * y * y * (-1.0 / max(count, 1))),)
 
 
-@normalize.def_vjp
+@normalized.def_vjp
 def _(g, y, x, *affine, axis, eps, center, along):
     along = axis if along is None else along
     x_shape, g, x = x.shape, _wide_node(g), _wide_node(x)
-    unit = normalize(x, axis=axis, eps=eps, center=center)
+    unit = normalized(x, axis=axis, eps=eps, center=center)
     scale = deviation(x, axis=axis, eps=eps, center=center)
     if not affine:
         return (_pulled(g, unit, scale, axis, center),)
@@ -153,31 +138,16 @@ def _pulled(g: Node, unit: Node, scale: Node, axis: Any, center: bool) -> Node:
     return (left - mean(g, axis=axis, keepdims=True) if center else left) * scale
 
 
-@builtin
-def standardize(x, center, variance, *affine, eps=1e-5):
-    """y[n, c, ...] = (x[n, c, ...] - center[c]) / sqrt(variance[c] + eps) weight[c] + bias[c], with given statistics.
-
-    Args:
-        x: (batch, channels, ...).
-        center, variance: (channels,).
-        affine: nothing, a weight (channels,), or a weight and a bias.
-
-    Raises:
-        ShapeError: when one of them has not an element for each channel.
-
-    >>> from zkynet.framework import op
-    >>> op.standardize([[5.0], [7.0]], [6.0], [4.0], eps=0.0).value.tolist()
-    [[-0.5], [0.5]]
-    """
-    if len(affine) > 2:
-        raise ValueError(f"there may be a weight and a bias, but got {len(affine)} further inputs")
+@builtin(name="standardize")
+def standardized(x, center, variance, *affine, eps):
+    """y = (x - center) / sqrt(variance + eps) weight + bias for each channel; see `standardize`."""
     shape = _along(center, x.shape, 1)
     shifted = _wide(x) - _wide(center).reshape(shape)
     scale = lax.rsqrt(_wide(variance).reshape(_along(variance, x.shape, 1)) + eps)
     return _fit(shifted, scale, affine, 1, jnp.result_type(x, 1.0))
 
 
-@standardize.def_vjp
+@standardized.def_vjp
 def _(g, y, x, center, variance, *affine, eps):
     shape, others = _along(center, x.shape, 1), _others(1, x.ndim)
     g, x = _wide_node(g), _wide_node(x)
@@ -191,8 +161,100 @@ def _(g, y, x, center, variance, *affine, eps):
                          for total, part in zip(parts, (center, variance, *affine), strict=False)]
 
 
-@builtin(no_gradient=True)
-def running_moments(average, variance, count, x, *, axis, momentum=0.1):
+@builtin(name="running_moments", no_gradient=True)
+def moved_moments(average, variance, count, x, *, axis, momentum):
+    """The running mean and variance after one more batch; see `running_moments`."""
+    wide = _wide(x)
+    axes = _axes(axis, x.ndim)
+    size = math.prod([x.shape[a] for a in axes])
+    wide, level = _centred(wide, axes)
+    spread = jnp.mean(lax.square(wide), axes, keepdims=True) * (size / max(size - 1, 1))
+    count = count + 1
+    rate = 1.0 / count.astype(wide.dtype) if momentum is None else momentum
+    others = _others(1, x.ndim)
+
+    def moved(held: Any, new: jax.Array) -> jax.Array:
+        new = jnp.mean(new, others).reshape(held.shape)
+        return (held + rate * (new - held)).astype(held.dtype)
+
+    return moved(average, level), moved(variance, spread), count
+
+
+# Public functions -------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _remembered(operator: Any, *values: Any) -> tuple:
+    return operator._bound_attributes(values, {})
+
+
+def _attributes(operator: Any, *values: Any) -> tuple:
+    """An operator's attributes as nodes hold them. Checking numbers and tuples takes longer than making the node, and
+    layers give the same ones in every call."""
+    try:
+        return _remembered(operator, *values)
+    except TypeError:  # a list
+        return operator._bound_attributes(values, {})
+
+
+def _inputs(inputs: tuple, weight: Any, bias: Any, name: str) -> tuple:
+    """What the operator takes: a list would stand for all of its inputs, and what is None is left out."""
+    if isinstance(inputs[0], (list, tuple)):
+        inputs = (node_of(inputs[0], name), *inputs[1:])
+    if weight is None:
+        if bias is not None:
+            raise InputError(f"{name}: a bias needs a weight beside it; pass op.ones_like(bias) for none.")
+        return inputs
+    return (*inputs, weight) if bias is None else (*inputs, weight, bias)
+
+
+def normalize(x: Any, weight: Any = None, bias: Any = None, axis: int | tuple[int, ...] = -1, eps: float = 1e-5,
+              center: bool = True, along: int | tuple[int, ...] | None = None) -> Node:
+    """y = (x - mean x) / sqrt(var x + eps) weight + bias, mean and (biased) variance over the axes.
+
+    Args:
+        x: any shape.
+        weight, bias: with an element for each of x's along the axes `along`; or None.
+        axis: an int or a tuple of ints.
+        eps: added to the variance.
+        center: False leaves the mean out: y = x / sqrt(mean x^2 + eps) weight + bias (Zhang and Sennrich, "Root mean
+            square layer normalization", 2019).
+        along: the axes of weight and bias; by default those that are normalised over.
+
+    Raises:
+        InputError: for a bias without a weight.
+        ShapeError: when a weight or bias has another number of elements.
+
+    >>> from zkynet.framework import op
+    >>> op.normalize([[1.0, 3.0]], [2.0, 2.0], [0.0, 10.0], eps=0.0).value.tolist()
+    [[-2.0, 12.0]]
+    """
+    inputs = _inputs((x,), weight, bias, "normalize")
+    return apply(normalized, inputs, _attributes(normalized, axis, eps, center, along))
+
+
+def standardize(x: Any, center: Any, variance: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Node:
+    """y[n, c, ...] = (x[n, c, ...] - center[c]) / sqrt(variance[c] + eps) weight[c] + bias[c], with given statistics.
+
+    Args:
+        x: (batch, channels, ...).
+        center, variance: (channels,).
+        weight, bias: (channels,), or None.
+
+    Raises:
+        InputError: for a bias without a weight.
+        ShapeError: when one of them has not an element for each channel.
+
+    >>> from zkynet.framework import op
+    >>> op.standardize([[5.0], [7.0]], [6.0], [4.0], eps=0.0).value.tolist()
+    [[-0.5], [0.5]]
+    """
+    inputs = _inputs((x, center, variance), weight, bias, "standardize")
+    return apply(standardized, inputs, _attributes(standardized, eps))
+
+
+def running_moments(average: Any, variance: Any, count: Any, x: Any, axis: int | tuple[int, ...],
+                    momentum: float | None = 0.1) -> tuple[Node, Node, Node]:
     """The running mean and (unbiased) variance of channels after one more batch, and the number of batches.
 
     Each is moved by `momentum` towards the batch's own; with None by 1 / number of batches, so that it is the
@@ -209,20 +271,7 @@ def running_moments(average, variance, count, x, *, axis, momentum=0.1):
     >>> average.value.tolist(), variance.value.tolist(), int(count.value)
     ([1.0], [1.5], 1)
     """
-    wide = _wide(x)
-    axes = _axes(axis, x.ndim)
-    size = math.prod([x.shape[a] for a in axes])
-    wide, level = _centred(wide, axes)
-    spread = jnp.mean(lax.square(wide), axes, keepdims=True) * (size / max(size - 1, 1))
-    count = count + 1
-    rate = 1.0 / count.astype(jnp.float32) if momentum is None else momentum
-    others = _others(1, x.ndim)
-
-    def moved(held: Any, new: jax.Array) -> jax.Array:
-        new = jnp.mean(new, others).reshape(held.shape)
-        return (held + rate * (new - held)).astype(held.dtype)
-
-    return moved(average, level), moved(variance, spread), count
+    return apply(moved_moments, (average, variance, count, x), _attributes(moved_moments, axis, momentum))
 
 
 __all__ = ["normalize", "running_moments", "standardize"]

@@ -1,0 +1,95 @@
+"""Many steps as one program: a step is traced once, and a compiled loop runs it over the batches of a block."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..framework import op
+from ..framework.compile import record_compilation
+from ..framework.compiled import Traced, trace
+
+
+class Loop:
+    """The compiled form of a step.
+
+    A step is a function of one batch's nodes that returns (sums, loss): a list of nodes that are added up over the
+    batches, and a scalar that is kept for each. What it assigns to parameters and states goes from batch to batch.
+
+    Args:
+        step: called once, with one node for each of `avals`.
+        avals: of a batch's arrays, and last of the number of its real rows.
+        what: how explanations call it.
+    """
+
+    def __init__(self, step: Callable[..., tuple[list[Any], Any]], avals: Sequence[Any], what: str):
+        traced: Traced = trace(step, avals)
+        self.structure = traced.structure
+        self.updated = traced.states  # parameters and states that change from batch to batch
+        changing = {held: place for place, held in enumerate(self.updated)}
+        self.fixed = [held for held in traced.captured if held not in changing]
+        fixed = iter(range(len(self.fixed)))
+        # For each input after the batch: whether it is one of those that change, and its place there.
+        self.sources = [(True, changing[held]) if held in changing else (False, next(fixed))
+                        for held in traced.captured]
+        self.sums = len(traced.structure.outputs) - len(self.updated) - 1
+        self.program = jax.jit(self._run)
+        record_compilation(self.structure, what)
+
+    def start(self, totals: Sequence[Any] = ()) -> list[jax.Array]:
+        """What the loop carries before its first batch: changing values, then the sums so far (zero, if not given)."""
+        avals = self.structure.out_avals[:self.sums]
+        given = [jnp.asarray(total, aval.dtype) for total, aval in zip(totals, avals)]  # noqa: B905 - may be empty
+        return [*(held.value for held in self.updated), *(given or [jnp.zeros(a.shape, a.dtype) for a in avals])]
+
+    def totals(self, carry: Sequence[jax.Array]) -> Sequence[jax.Array]:
+        """The sums so far."""
+        return carry[len(self.updated):]
+
+    def commit(self, carry: Sequence[jax.Array]) -> None:
+        """Give parameters and states their new values."""
+        for held, value in zip(self.updated, carry):  # noqa: B905 - the sums follow
+            held.commit(value)
+
+    def run(self, carry: list[Any], block: Sequence[Any], start: int, stop: int, rows: int) -> tuple[list[Any], Any]:
+        """Run the batches start..stop of a block of arrays (batches, batch size, ...) with `rows` real rows.
+
+        Returns:
+            the carry, and the losses (batches,), zero for those that did not run.
+        """
+        return self.program(carry, [held.value for held in self.fixed], list(block), start, stop, rows)
+
+    def _run(self, carry: list[Any], fixed: list[Any], block: list[Any], start: Any, stop: Any, rows: Any) -> Any:
+        batches, size = block[0].shape[:2]
+        count = len(self.updated)
+
+        def body(number: Any, state: Any) -> Any:
+            carry, losses = state
+            batch = [jax.lax.dynamic_index_in_dim(array, number, keepdims=False) for array in block]
+            real = jnp.clip(rows - number * size, 0, size)
+            held = [carry[place] if changes else fixed[place] for changes, place in self.sources]
+            outputs = self.structure.evaluate(*batch, real, *held)
+            sums, loss, news = outputs[:self.sums], outputs[self.sums], outputs[self.sums + 1:]
+            totals = [total + part for total, part in zip(carry[count:], sums, strict=True)]
+            return [*news, *totals], losses.at[number].set(loss)
+
+        loss_aval = self.structure.out_avals[self.sums]
+        losses = jnp.zeros((batches,), loss_aval.dtype)
+        return jax.lax.fori_loop(start, stop, body, (list(carry), losses))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def shuffled(arrays: Sequence[Any], order: Any, batches: int, size: int) -> list[Any]:
+    """The rows in this order, as (batches, size, ...)."""
+    return [jnp.take(array, order, axis=0).reshape(batches, size, *array.shape[1:]) for array in arrays]
+
+
+def real_rows(count: Any, size: int) -> Any:
+    """Weights of a batch's rows: one for the first `count`, zero for what fills it up."""
+    return op.cast(op.less(op.arange(size), count), "float32")
+
+
