@@ -128,8 +128,12 @@ def test_a_call_that_returns_nothing_is_named():
                 zkynet.vmap(Forgetful())):
         with pytest.raises(GraphError, match=r"call\(\) of Forgetful returned None: is a return statement missing\?"):
             run(floats(1) if run is not None else None)
-    with pytest.raises(GraphError, match="Partly returned None"):
-        cg.Module.build("Partly", lambda x: (x, None), (cg.Variable("x"),))(1.0)
+
+
+def test_a_call_may_leave_out_some_of_its_outputs():
+    some = cg.Module.build("Some", lambda x: (x * 2.0, None), (cg.Variable("x"),))
+    assert some(1.0).value == (2.0, None)
+    assert module(lambda x: some(x)[0] + 1.0)(1.0).value == 3.0
 
 
 @pytest.mark.parametrize("value", ["text", object(), np.array(["a"])])

@@ -188,7 +188,7 @@ def vjp_structure(structure: Structure, wanted: tuple[int, ...], of: tuple[int, 
     of = tuple(range(len(structure.outputs))) if of is None else of
 
     def build(nodes: list[Node], leaves: list[Node]) -> tuple[list[Node], list[Node]]:
-        real = _real_valued(structure, nodes)
+        real = _real_valued(structure, nodes, wanted)
         outs = [real[structure.outputs[i]] for i in of]
         avals = [zeros_aval(out.aval) for out in outs]
         given: list[Node] = [] if seeded else list(placeholders(avals))
@@ -206,7 +206,7 @@ def jvp_structure(structure: Structure, wrt: tuple[int, ...], origins: dict[int,
     """Outputs followed by their tangents; extra inputs are the tangents of the slots `wrt`."""
 
     def build(nodes: list[Node], leaves: list[Node]) -> tuple[list[Node], list[Node]]:
-        real = _real_valued(structure, nodes)
+        real = _real_valued(structure, nodes, wrt)
         sources = [real[slot] for slot in wrt]
         given = list(placeholders([zeros_aval(node.aval) for node in sources]))
         outs = [real[slot] for slot in structure.outputs]
@@ -218,9 +218,12 @@ def jvp_structure(structure: Structure, wrt: tuple[int, ...], origins: dict[int,
     return derive(structure, ("jvp", wrt), build, origins)
 
 
-def _real_valued(structure: Structure, nodes: list[Node]) -> list[Node]:
-    """The nodes over float32 casts of integer leaves, wherever a gradient could flow; else the nodes themselves."""
-    if all(aval.inexact for aval in structure.in_avals):
+def _real_valued(structure: Structure, nodes: list[Node], wanted: Sequence[int]) -> list[Node]:
+    """The nodes over float32 casts of integer leaves, wherever a gradient could flow; else the nodes themselves.
+
+    Integers matter only where the gradient at one is wanted: gradients at floating nodes do not pass through them.
+    """
+    if all(structure.aval(slot).inexact for slot in wanted):
         return nodes
     real: list[Node] = []
     for (item, slots), node in zip(structure.instructions, nodes, strict=True):

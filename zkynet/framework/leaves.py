@@ -20,6 +20,9 @@ def as_node(value: Any, session: Session | None, op: Any) -> Node:
     """The node of anything that may be an input of an operator."""
     if isinstance(value, Node):
         return value
+    if value.__class__ is Parameter:  # what most others are
+        leaf = grounded(value, session, op)
+        return cast_leaf(leaf) if config.casts else leaf
     if isinstance(value, Expression):
         root = value.root
         if isinstance(root, Node):

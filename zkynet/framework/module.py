@@ -16,7 +16,7 @@ from .avals import is_jax_array
 from .errors import GraphError, InputError, ShapeError
 from .leaves import array_leaf, as_node, grounded
 from .nodes import Expression, LeafNode, ModuleGraph, Node, register_end
-from .session import Scope, Session, current_session
+from .session import Scope, Session, current_session, is_internal, user_frame
 from .templates import Parameter, State, Template, Variable, as_array
 
 # Compiled functions look at this to notice that some module went from training to evaluation; it is the same again
@@ -49,9 +49,15 @@ class Module:
 
     training: bool = True
     deferred: bool = False  # whether parameters are still missing, as their sizes come from the first input
+    _internal: bool = False  # whether `call` is code of this package: its nodes belong to the line that called it
     _rest: str | None = None  # the name of `*args`, when `call` takes any number of inputs
     _inputs: tuple[Variable, ...]
     _params: dict[str, Parameter]
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        code = getattr(cls.call, "__code__", None)
+        cls._internal = code is not None and is_internal(code)
 
     def __init__(self, inputs: Sequence[Variable] | None = None, params: Sequence[Parameter] = ()):
         if inputs is None:
@@ -184,7 +190,7 @@ class Module:
             the missing and the unexpected paths; with `strict` any of them is an error.
         """
         own = dict(itertools.chain(self.named_parameters(), self.named_states()))
-        missing = [path for path in own if path not in arrays]
+        missing = [path for path in own if path not in arrays and not own[path].optional]
         unexpected = [path for path in arrays if path not in own]
         if strict and (missing or unexpected):
             raise InputError(f"state does not fit {self.functional_name}: missing {missing}, unexpected {unexpected}. "
@@ -224,6 +230,8 @@ class Module:
         token = current_session.set(session)
         try:
             session.scope = Scope(self, None)
+            if self._internal:
+                session.origin = user_frame()
             nodes, named, bound = self._bind(args, kwargs, session)
             returned = self.call(*nodes, **named)
             root = returned if isinstance(returned, Node) else _as_output(returned, session, self)
@@ -242,8 +250,9 @@ class Module:
         return graph
 
     def _nested(self, session: Session, args: tuple, kwargs: dict[str, Any]) -> Any:
-        outer, updates = session.scope, len(session.updates)
+        outer, updates, origin = session.scope, len(session.updates), session.origin
         session.scope = Scope(self, outer)
+        session.origin = (origin or user_frame()) if self._internal else None
         try:
             nodes, named, _ = self._bind(args, kwargs, session, stacklevel=5)
             returned = self.call(*nodes, **named)
@@ -254,7 +263,7 @@ class Module:
                 raise self._endless() from None
             raise
         finally:
-            session.scope = outer
+            session.scope, session.origin = outer, origin
 
     def _bind(self, args: tuple, kwargs: dict[str, Any], session: Session,
               stacklevel: int = 4) -> tuple[list, dict[str, Any], dict]:
@@ -371,7 +380,7 @@ def _as_output(returned: Any, session: Session, module: Module) -> Any:
         raise GraphError(f"call() of {module.functional_name} returned None: is a return statement missing?")
     if isinstance(returned, (tuple, list, dict)):
         return jax.tree.map(lambda item: _as_output(item, session, module), returned,
-                            is_leaf=lambda item: isinstance(item, (Expression, Template)) or item is None)
+                            is_leaf=lambda item: isinstance(item, (Expression, Template)))
     return as_node(returned, session, _Output(module))
 
 

@@ -246,11 +246,13 @@ class Operator:
         """The interned attributes, by position and name; remembered for plain values, as most calls repeat."""
         key: list[Any] = []
         for value in extra:
+            if not _tells_apart(value):
+                return self._checked_attributes(extra, attributes)
             key += value.__class__, value
         for name, value in attributes.items():
+            if not _tells_apart(value):
+                return self._checked_attributes(extra, attributes)
             key += name, value.__class__, value
-        if not all([part.__class__ in _PLAIN for part in key]):
-            return self._checked_attributes(extra, attributes)
         remembered = tuple(key)
         found = self._bound.get(remembered)
         if found is None:
@@ -318,12 +320,26 @@ class Operator:
 
 
 _ENGINE_FIELDS = {"name", "inputs", "attributes", "_signatures", "_bound", "_ready", "_plain_inputs"}
-# Values that are equal only when they are the same (with their class); and classes, which tell them apart.
-_PLAIN = (int, bool, str, type(None), type)
+_PLAIN = frozenset((int, bool, str, type(None)))
 _shared_operators: dict[tuple, Operator] = {}
 
 
 _NUMBERS = frozenset((float, int, bool, complex))
+
+
+def _tells_apart(value: Any) -> bool:
+    """Whether, together with its class, the value is equal to none that means something else."""
+    kind = value.__class__
+    if kind in _PLAIN:
+        return True
+    if kind is float:
+        return value != 0.0 and value == value  # not -0.0 and 0.0, not nan
+    if kind is tuple:
+        for item in value:
+            if item.__class__ is not int and (item.__class__ is not tuple or not _tells_apart(item)):
+                return False
+        return True
+    return False
 
 
 class FunctionOperator(Operator):

@@ -35,6 +35,7 @@ class RandomStream(State):
     """
 
     __slots__ = ("seed",)
+    optional = True  # other libraries' weights come without
 
     def __init__(self, name: str, seed: int = 0):
         self.seed = seed

@@ -88,7 +88,8 @@ class Session:
         # (what, its pending update and value before), to undo them when the call fails.
         self.updates: list[tuple[Held, Any, Any]] = []
         self.traced = traced
-        # Set while a gradient rule runs: what it makes belongs to the line of the forward node.
+        # Set while a gradient rule or a module of this package runs: what it makes belongs to the line of the forward
+        # node, or to the user's line that called the module.
         self.origin: Origin | None = None
         # Calls whose nodes were given as inputs: their graphs end in this call's result too.
         self.continues: set[Call] | None = None
@@ -100,6 +101,14 @@ current_session: ContextVar[Session | None] = ContextVar("zkynet_session", defau
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _internal: dict[str, bool] = {}
+
+def is_internal(code: CodeType) -> bool:
+    """Whether the code is in this package."""
+    internal = _internal.get(code.co_filename)
+    if internal is None:
+        internal = _internal[code.co_filename] = os.path.abspath(code.co_filename).startswith(_PACKAGE)
+    return internal
+
 
 def user_frame() -> Origin | None:
     """Where the user's code called in: (code, instruction). Cheap; `describe_origin` makes it readable."""

@@ -102,6 +102,7 @@ class Held(Template, Symbols):
     _pending: Node | None
     # Whether any update was ever assigned: graphs without updates must not pay for looking.
     any_pending = False
+    optional = False  # whether a state_dict without it is complete all the same
 
     def __init__(self, name: str, value: Any):
         super().__init__(name)

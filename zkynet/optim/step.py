@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
 from ..framework.avals import x64_mode
 from ..framework.backward import derive, pull_back, vjp_structure
-from ..framework.compile import describe, due_updates, known_values, leaf_name, pending_of, run, structure_of
+from ..framework.compile import (
+    describe,
+    due_updates,
+    known_values,
+    leaf_name,
+    pending_of,
+    record_compilation,
+    structure_of,
+    watcher,
+)
 from ..framework.errors import GraphError
 from ..framework.nodes import Node, topological
 from ..framework.operators.accumulate import plus
@@ -44,8 +54,10 @@ def fused_step(optimizer: Optimizer, root: Node) -> None:
     how = ("step", optimizer.plan, places, stale)
     program = structure.derived.get(how)
     if program is None:
-        program = _step_structure(optimizer, structure, how, {slot: node for node, slot in slots.items()})
-    outputs = iter(run(program, arrays, lambda: f"{describe(root)}, step of {type(optimizer).__name__}"))
+        what = f"{describe(root)}, step of {type(optimizer).__name__}"
+        program = _program(optimizer, structure, how, {slot: node for node, slot in slots.items()}, what)
+    watch = watcher.get()
+    outputs = iter(program.run(*arrays) if watch is None else watch(program.structure, arrays))
     root._value = next(outputs)
     for state in due:
         state.commit(next(outputs))
@@ -79,8 +91,13 @@ def _places(optimizer: Optimizer, leaves: list[Node]) -> tuple[Places, bool]:
     return tuple(found), stale
 
 
-def _step_structure(optimizer: Optimizer, structure: Structure, how: tuple, origins: Any) -> Structure:
-    """The loss's structure, continued by its gradients and the update of parameters and state."""
+class _Program(NamedTuple):
+    structure: Structure
+    run: Callable[..., list[Any]]
+
+
+def _program(optimizer: Optimizer, structure: Structure, how: tuple, origins: Any, what: str) -> _Program:
+    """The loss's structure, continued by its gradients and the update of parameters and state; and compiled."""
     _, plan, places, stale = how
     numbers = tuple([number for number, place in enumerate(places) if place is not None])
     pull = vjp_structure(structure, tuple([places[i] for i in numbers]), (0,), True, origins)
@@ -94,7 +111,13 @@ def _step_structure(optimizer: Optimizer, structure: Structure, how: tuple, orig
         news = update(*known[count:], *olds, *inputs, plan=plan, tree=optimizer.tree, numbers=numbers)
         return [*known[:count], *news], [*leaves, *inputs, *fresh]
 
-    found = structure.derived[how] = derive(pull, how, build)
+    made = derive(pull, how, build)
+    made.names = [*(structure.names or ()), *(held.short_name for held in optimizer.inputs)]
+    # The old state is written over: nobody else holds it. The parameters' old values may be read later by graphs.
+    first = len(structure.in_avals) + len(optimizer.inputs) - len(optimizer.states)
+    donated = tuple(range(first, first + len(optimizer.states)))
+    found = structure.derived[how] = _Program(made, jax.jit(made.evaluate, donate_argnums=donated))
+    record_compilation(made, what)
     return found
 
 
