@@ -39,8 +39,8 @@ class SeveralDevices:
 
     def split(self, array: Any) -> Any:
         if array.shape[1] % len(self.devices):
-            raise InputError(f"{len(self.devices)} devices cannot share a batch of {array.shape[1]} rows equally: choose "
-                             f"a multiple of {len(self.devices)}.")
+            raise InputError(f"{len(self.devices)} devices cannot share a batch of {array.shape[1]} rows equally: "
+                             f"choose a multiple of {len(self.devices)}.")
         return jax.device_put(array, self.rows)
 
     def copy(self, arrays: Sequence[Any]) -> list[Any]:

@@ -24,9 +24,12 @@ class Loop:
         step: called once, with one node for each of `avals`.
         avals: of a batch's arrays, and last of the number of its real rows.
         what: how explanations call it.
+        place: puts what does not change where it is computed with.
     """
 
-    def __init__(self, step: Callable[..., tuple[list[Any], Any]], avals: Sequence[Any], what: str):
+    def __init__(self, step: Callable[..., tuple[list[Any], Any]], avals: Sequence[Any], what: str,
+                 place: Callable[[list[Any]], list[Any]] = list):
+        self.place = place
         traced: Traced = trace(step, avals)
         self.structure = traced.structure
         self.updated = traced.states  # parameters and states that change from batch to batch
@@ -61,7 +64,8 @@ class Loop:
         Returns:
             the carry, and the losses (batches,), zero for those that did not run.
         """
-        return self.program(carry, [held.value for held in self.fixed], list(block), start, stop, rows)
+        fixed = self.place([held.value for held in self.fixed])
+        return self.program(carry, fixed, list(block), start, stop, rows)
 
     def _run(self, carry: list[Any], fixed: list[Any], block: list[Any], start: Any, stop: Any, rows: Any) -> Any:
         batches, size = block[0].shape[:2]

@@ -22,7 +22,7 @@ class Pace:
         self.every = [n for c in watching if (n := getattr(c, "every_steps", None))]
         self.watched = bool(watching)
         self.steps = 1
-        self.start = self._last = time.perf_counter()
+        self.start = self._chunk = self._look = time.perf_counter()
 
     def end(self, number: int, stop: int, done: int) -> int:
         """Where the chunk that begins at `number` ends; `done` steps were made before, in all epochs."""
@@ -31,13 +31,16 @@ class Pace:
         steps = min([self.steps, *(every - done % every for every in self.every)], default=self.steps)
         return min(stop, number + steps)
 
-    def due(self) -> bool:
-        """Whether to look now; after a chunk."""
+    def due(self, done: int) -> bool:
+        """Whether to look now, after a chunk; `done` steps are made, in all epochs."""
         if not self.watched:
             return False
         now = time.perf_counter()
-        took, self._last = now - self._last, now
+        took, self._chunk = now - self._chunk, now
         self.steps = max(1, math.ceil(self.steps * min(2.0, SECONDS / max(took, 1e-6))))
+        if now - self._look < SECONDS and all(done % every for every in self.every):
+            return False
+        self._look = now
         return True
 
     @property

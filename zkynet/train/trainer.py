@@ -24,7 +24,7 @@ from .metrics import Metric, metric
 from .pace import Pace
 from .progress import progress_callback
 from .steps import Task, can_weigh, evaluation_step, training_step
-from .trouble import explained, refuse_nonfinite
+from .trouble import Chunk, explained, refuse_nonfinite
 
 VERSION = 1  # of state_dict's layout
 _COUNT = make_aval((), np.dtype("int32"))
@@ -69,6 +69,7 @@ class Trainer:
         self.stop_training = False
         self._totals: list[Any] = []  # of the epoch in progress, when it was interrupted
         self._loops: dict[Any, Loop] = {}
+        self._unchecked: tuple[Chunk, Any] | None = None  # a chunk of steps whose losses nobody looked at yet
         self._predict = zkynet.compile(model)
         self._feed: Feed | None = None
 
@@ -103,7 +104,7 @@ class Trainer:
             resume.restore(self)
             callbacks = callbacks if resume in callbacks else [*callbacks, resume]
             self.epochs = epochs
-        self.stop_training = False
+        self.stop_training, self._unchecked = False, None
         _tell(callbacks, "on_fit_start", self)
         try:
             with explained(self, feed):
@@ -131,6 +132,7 @@ class Trainer:
         pace = Pace(callbacks)
         for block in feed.blocks(epoch, first, self.mesh.split):
             carry = self._block(loop, carry, block, pace, callbacks)
+        self._check(loop)
         loop.commit(carry)
         self._totals = []
         self.position |= {"epoch": epoch + 1, "step": 0}
@@ -144,24 +146,34 @@ class Trainer:
         _tell(callbacks, "on_epoch_end", self, epoch, logs)
 
     def _block(self, loop: Loop, carry: list[Any], block: Block, pace: Pace, callbacks: list[Callback]) -> list[Any]:
-        """Run a block in chunks. The losses of a chunk are looked at while the next one runs."""
+        """Run a block in chunks."""
         number = block.start
         while number < block.stop:
             end = pace.end(number, block.stop, self.position["global_step"])
-            before = carry
+            chunk = Chunk(carry, block, number, self.position["global_step"])
             carry, losses = loop.run(carry, block.arrays, number, end, block.rows)
-            refuse_nonfinite(self, loop, before, block, number, losses)
-            self.position["step"] = block.first + end
-            self.position["global_step"] += end - number
+            self._check(loop)  # the chunk before, while this one runs
+            self._unchecked = chunk, losses
+            self.position |= {"step": block.first + end, "global_step": self.position["global_step"] + end - number}
             number = end
-            if pace.due():
+            if pace.due(self.position["global_step"]):
+                self._check(loop)
                 loop.commit(carry)
-                self._totals = [np.asarray(total).tolist() for total in loop.totals(carry)]
-                _tell(callbacks, "on_steps", self, {**self.position, "steps": self.position["step"],
-                                                    "total": self._feed.steps if self._feed else 0,
-                                                    "step": self.position["global_step"],
-                                                    "seconds": pace.seconds, **self.task.results(loop.totals(carry))})
+                totals = loop.totals(carry)
+                self._totals = [np.asarray(total).tolist() for total in totals]
+                _tell(callbacks, "on_steps", self, {
+                    "epoch": self.position["epoch"], "step": self.position["global_step"],
+                    "steps": self.position["step"], "total": self.steps_per_epoch, "seconds": pace.seconds, **self.task.results(totals)})
         return carry
+
+    def _check(self, loop: Loop) -> None:
+        if self._unchecked is not None:
+            (chunk, losses), self._unchecked = self._unchecked, None
+            refuse_nonfinite(self, loop, chunk, losses)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return 0 if self._feed is None else self._feed.steps
 
     def _loop(self, feed: Feed, training: bool) -> Loop:
         """The compiled step for this feed's batches, made once for all that it depends on."""
@@ -172,7 +184,8 @@ class Trainer:
             step = (training_step(self.task, self.optimizer, feed.size, feed.ragged) if training
                     else evaluation_step(self.task, feed.size, feed.ragged))
             what = "training" if training else "evaluation"
-            self._loops[key] = Loop(step, [*feed.avals, _COUNT], f"{what} of {self.model.functional_name}")
+            self._loops[key] = Loop(step, [*feed.avals, _COUNT], f"{what} of {self.model.functional_name}",
+                                    self.mesh.copy)
         return self._loops[key]
 
     # Using ---------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,18 +17,27 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 
-def refuse_nonfinite(trainer: Trainer, loop: Loop, carry: list[Any], block: Block, start: int, losses: Any) -> None:
+class Chunk(NamedTuple):
+    """Steps that were run: what the loop carried before, the block, its first batch, and the steps made before."""
+
+    carry: list[Any]
+    block: Block
+    start: int
+    step: int
+
+
+def refuse_nonfinite(trainer: Trainer, loop: Loop, chunk: Chunk, losses: Any) -> None:
     """Raise when a loss is NaN or infinite; parameters and state are then those before that step."""
     values = np.asarray(losses)
-    bad = np.flatnonzero(~np.isfinite(values))
-    if not len(bad):
+    if np.isfinite(values).all():
         return
-    number = int(bad[0])
-    if number > start:
-        carry, _ = loop.run(carry, block.arrays, start, number, block.rows)
+    number = int(np.flatnonzero(~np.isfinite(values))[0])
+    carry, block = chunk.carry, chunk.block
+    if number > chunk.start:
+        carry, _ = loop.run(carry, block.arrays, chunk.start, number, block.rows)
     loop.commit(carry)
     trainer.mesh.gather(trainer)
-    step = trainer.position["global_step"] + number - start
+    step = chunk.step + number - chunk.start
     size = block.arrays[0].shape[1]
     real = min(block.rows - number * size, size)
     graph = trainer.graph_of([np.asarray(array[number])[:real] for array in block.arrays])
