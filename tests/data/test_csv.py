@@ -60,7 +60,8 @@ def test_targets_of_whole_numbers_are_classes_unless_told(tmp_path: Path):
     assert data.csv(tmp_path / "t.csv", target="b", classify=True).classes == ("0.5", "1.5")
 
 
-@pytest.mark.parametrize("missing, areas", [("drop", [71.5]), ("mean", [71.5, 80.75, 80.75, 90]), (-1, [71.5, -1, -1, 90])])
+@pytest.mark.parametrize("missing, areas", [
+    ("drop", [71.5]), ("mean", [71.5, 80.75, 80.75, 90]), (-1, [71.5, -1, -1, 90])])
 def test_missing_values(houses: Path, missing, areas):
     found = data.csv(houses, features=["area"], missing=missing) if missing != "drop" else (
         data.csv(houses, features=["area"], target="price", missing=missing))

@@ -55,8 +55,9 @@ def test_mnist_as_kaggles_csv(tmp_path: Path):
 
 
 @pytest.mark.parametrize("text, message", [
-    ("label,a,b\n1,2,3\n", "square images; got 3 columns"), ("label,a\n1,300\n", "300"), ("label,a\n1,2\n1\n", "column"),
-    ("label,a\n", "no row of values"), ("label,a\n1,2,3\n", "expected 2 values in a row, as in the header; got 3")])
+    ("label,a,b\n1,2,3\n", "square images; got 3 columns"), ("label,a\n1,300\n", "300"),
+    ("label,a\n1,2\n1\n", "column"), ("label,a\n", "no row of values"),
+    ("label,a\n1,2,3\n", "expected 2 values in a row, as in the header; got 3")])
 def test_mnist_of_another_csv(tmp_path: Path, text: str, message: str):
     (tmp_path / "train.csv").write_text(text)
     with pytest.raises(data.DataError, match=message):
@@ -103,9 +104,10 @@ def python2_pickle(pixels: np.ndarray, labels: list[int]) -> bytes:
     def text(value: bytes) -> bytes:
         return b"U" + bytes([len(value)]) + value if len(value) < 256 else b"T" + struct.pack("<i", len(value)) + value
 
-    array = (b"cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03K\0\x85" + text(b"b") + b"\x87Rq\x04(K\x01"
-             + b"K" + bytes([len(pixels)]) + b"M" + struct.pack("<H", pixels.shape[1]) + b"\x86cnumpy\ndtype\nq\x05"
-             + text(b"u1") + b"K\0K\x01\x87Rq\x06(K\x03" + text(b"|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89"
+    array = (b"cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03K\0\x85" + text(b"b")
+             + b"\x87Rq\x04(K\x01K" + bytes([len(pixels)]) + b"M" + struct.pack("<H", pixels.shape[1])
+             + b"\x86cnumpy\ndtype\nq\x05" + text(b"u1") + b"K\0K\x01\x87Rq\x06(K\x03" + text(b"|")
+             + b"NNN" + 2 * b"J\xff\xff\xff\xff" + b"K\0tb\x89"
              + text(pixels.tobytes()) + b"tb")
     numbers = b"](" + b"".join(b"K" + bytes([n]) for n in labels) + b"e"
     return (b"\x80\x02}q\x01(" + text(b"batch_label") + text(b"training batch 1 of 5") + text(b"labels") + numbers
@@ -174,7 +176,8 @@ def test_a_pickle_that_is_no_batch(tmp_path: Path, content, message: str):
 
 
 PLAIN = [
-    None, True, -1, 2**70, 1.5, "text", "é\n", b"bytes", b"", b"\xff" * 300, bytearray(b"ab"), (), (1,), (1, 2, 3, 4), [], {},
+    None, True, -1, 2**70, 1.5, "text", "é\n", b"bytes", b"", b"\xff" * 300, bytearray(b"ab"), (), (1,), (1, 2, 3, 4),
+    [], {},
     {"a": [1, {"b": (2, None)}], 3: b"x"}, [[0] * 300, "y" * 300], list(range(2000)), {str(i): i for i in range(2000)},
 ]
 
@@ -190,9 +193,9 @@ def test_plain_data_is_read_as_pickle_does(protocol: int):
 
 
 @pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize("array", [np.arange(6, dtype=">i4").reshape(2, 3), np.eye(3, dtype=np.float32), np.array(2.5),
-                                   np.asfortranarray(np.arange(6).reshape(2, 3)), np.zeros((0, 4), np.uint8),
-                                   np.array([True, False])], ids=str)
+@pytest.mark.parametrize("array", [
+    np.arange(6, dtype=">i4").reshape(2, 3), np.eye(3, dtype=np.float32), np.array(2.5), np.zeros((0, 4), np.uint8),
+    np.asfortranarray(np.arange(6).reshape(2, 3)), np.array([True, False])], ids=str)
 def test_arrays_are_read_as_pickle_does(array: np.ndarray, protocol: int):
     shared = data.read_plain_pickle(pickle.dumps([array, array], protocol))
     np.testing.assert_array_equal(shared[0], array)
@@ -212,13 +215,19 @@ class State:
 CYCLE: list = []
 CYCLE.append(CYCLE)
 HOSTILE = {
-    "a call": pickle.dumps(Command()), "a call, protocol 0": pickle.dumps(Command(), 0), "an object": pickle.dumps(State()),
-    "a global": pickle.dumps(os.system), "eval": pickle.dumps(eval), "a set": pickle.dumps({1}), "cycle": pickle.dumps(CYCLE),
-    "array of objects": pickle.dumps(np.array([Command()], object)), "inst": b"(S'touch EXECUTED'\nios\nsystem\n.",
-    "dtype call": b"cnumpy\ndtype\n(S'O'\ntR.", "ndarray call": b"cnumpy\nndarray\n(I3\ntR.", "call of data": b"I1\n(tR.",
-    "persistent": b"Pid\n.", "extension": b"\x82\x01.", "bare name": b"cnumpy\ndtype\n.", "no stop": b"I1\n", "empty": b"",
-    "two values": b"I1\nI2\n.", "no value": b".", "no mark": b"t.", "memo": b"g7\n.", "text": b"hello", "half": pickle.dumps(GRAY)[:99],
-    "build": b"I1\nI2\nb.", "append to a number": b"I1\nI2\na.", "tuple keys": pickle.dumps({(1, 2): 3}),
+    "a call": pickle.dumps(Command()), "a call, protocol 0": pickle.dumps(Command(), 0),
+    "an object": pickle.dumps(State()), "a global": pickle.dumps(os.system), "eval": pickle.dumps(eval),
+    "a set": pickle.dumps({1}), "cycle": pickle.dumps(CYCLE),
+    "array of objects": pickle.dumps(np.array([Command()], object)),
+    "inst": b"(S'touch EXECUTED'\nios\nsystem\n.",
+    "dtype call": b"cnumpy\ndtype\n(S'O'\ntR.", "ndarray call": b"cnumpy\nndarray\n(I3\ntR.",
+    "call of data": b"I1\n(tR.",
+    "persistent": b"Pid\n.", "extension": b"\x82\x01.", "bare name": b"cnumpy\ndtype\n.", "no stop": b"I1\n",
+    "empty": b"",
+    "two values": b"I1\nI2\n.", "no value": b".", "no mark": b"t.", "memo": b"g7\n.", "text": b"hello",
+    "half": pickle.dumps(GRAY)[:99],
+    "build": b"I1\nI2\nb.", "append to a number": b"I1\nI2\na.",
+    "tuple keys": pickle.dumps({(1, 2): 3}),
     "dotted": b"cnumpy.core.multiarray\n_reconstruct.__globals__\n.", "big int": b"I" + b"9" * 5000 + b"\n.",
     "a wrong shape": pickle.dumps(np.arange(6)).replace(b"K\x06\x85", b"K\x07\x85"),
     "deep": b"(" * 3000 + b"l" * 3000 + b".", "bytes that are none": b"c_codecs\nencode\n(I1\ntR.",

@@ -16,7 +16,8 @@ from zkynet.framework.errors import InputError
 NAMES = ["train", "validation", "development"]
 
 
-@given(st.integers(20, 500), st.lists(st.integers(1, 20), min_size=1, max_size=3), st.integers(0, 30), st.integers(0, 99))
+@given(st.integers(20, 500), st.lists(st.integers(1, 20), min_size=1, max_size=3), st.integers(0, 30),
+       st.integers(0, 99))
 def test_parts_do_not_overlap_and_have_their_sizes(length: int, weights: list[int], left_over: int, seed: int):
     total = sum(weights) + left_over
     fractions = {name: w / total for name, w in zip(NAMES, weights, strict=False)}
@@ -65,7 +66,8 @@ def test_labels_may_be_given_or_found():
             data.split(dataset, {"a": 1.0}, stratify=True)
 
 
-@pytest.mark.parametrize("fractions", [{}, {"a": 0.9, "b": 0.2}, {"a": -0.1}, {"a": 0.0, "b": 0.5}, {"a": float("nan")}])
+@pytest.mark.parametrize("fractions", [{}, {"a": 0.9, "b": 0.2}, {"a": -0.1}, {"a": 0.0, "b": 0.5},
+                                       {"a": float("nan")}])
 def test_what_is_no_split(fractions):
     with pytest.raises(InputError, match="positive fractions of together at most 1"):
         data.split(np.arange(10), fractions)
@@ -97,7 +99,8 @@ def test_saved_and_found_again(tmp_path: Path):
 @pytest.mark.parametrize("damage", [
     lambda s: "", lambda s: "[]", lambda s: s[:40], lambda s: s.replace("split 1", "split 9"),
     lambda s: json.dumps({k: v for k, v in json.loads(s).items() if k != "seed"}),
-    lambda s: json.dumps(json.loads(s) | {"splits": [1]}), lambda s: json.dumps(json.loads(s) | {"splits": {"a": ["x"]}}),
+    lambda s: json.dumps(json.loads(s) | {"splits": [1]}),
+    lambda s: json.dumps(json.loads(s) | {"splits": {"a": ["x"]}}),
     lambda s: json.dumps(json.loads(s) | {"splits": {"a": [10]}})])
 def test_damaged_files_of_splits(tmp_path: Path, damage):
     path = tmp_path / "split.json"

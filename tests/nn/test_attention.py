@@ -76,7 +76,7 @@ class Ours(cg.Module):
 
     def call(self, query: Any, key: Any, value: Any, **call: Any) -> Any:
         output, weights = self.attention(query, key, value, need_weights=False, **call)
-        assert weights == ()
+        assert weights is None
         return output
 
 

@@ -23,6 +23,7 @@ from .templates import Parameter, State, Template, Variable, as_array
 # when the module went back (the exclusive or of a random number for each module that changed).
 mode_version = 0
 _numbers = itertools.count()
+_defaults: weakref.WeakKeyDictionary[type, set[str]] = weakref.WeakKeyDictionary()  # inputs that may be left out
 _mode_tokens: weakref.WeakKeyDictionary[Module, int] = weakref.WeakKeyDictionary()
 
 
@@ -231,7 +232,7 @@ class Module:
         try:
             session.scope = Scope(self, None)
             if self._internal:
-                session.origin = user_frame()
+                session.origin = user_frame(2)
             nodes, named, bound = self._bind(args, kwargs, session)
             returned = self.call(*nodes, **named)
             root = returned if isinstance(returned, Node) else _as_output(returned, session, self)
@@ -300,7 +301,10 @@ class Module:
         return args[:count]
 
     def _check_missing(self, variables: Sequence[Variable], named: dict[str, Any]) -> None:
-        defaults = {p.name for p in _call_parameters(self) if p.default is not p.empty}
+        kind = type(self)
+        defaults = _defaults.get(kind)
+        if defaults is None:
+            defaults = _defaults[kind] = {p.name for p in _call_parameters(self) if p.default is not p.empty}
         missing = [v.short_name for v in variables if v.short_name not in named and v.short_name not in defaults]
         if missing:
             raise InputError(

@@ -362,6 +362,9 @@ class FunctionOperator(Operator):
             arrays = tuple([jnp.asarray(a) if a.__class__ in _NUMBERS else a for a in arrays])
         return self.body(*arrays, **kwargs)
 
+    def __deepcopy__(self, memo: dict) -> Operator:
+        return self  # a function, as Python's own
+
     def _share(self) -> Operator:
         self._plain_inputs = -1 if self.attributes or self.variadic else len(self.inputs)
         self._same = self

@@ -110,9 +110,10 @@ def is_internal(code: CodeType) -> bool:
     return internal
 
 
-def user_frame() -> Origin | None:
-    """Where the user's code called in: (code, instruction). Cheap; `describe_origin` makes it readable."""
-    frame = sys._getframe(3)
+def user_frame(depth: int = 3) -> Origin | None:
+    """Where the user's code called in: (code, instruction), looking from `depth` calls up; `describe_origin` makes it
+    readable."""
+    frame = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
         internal = _internal.get(code.co_filename)

@@ -126,7 +126,7 @@ class MultiheadAttention(Layer):
     - cache: see `new_cache`.
 
     Returns:
-        output (L, N, E), and weights (N, L, S), or (N, H, L, S) when not averaged, or () without need_weights; with a
+        output (L, N, E), and weights (N, L, S), or (N, H, L, S) when not averaged, or None without need_weights; with a
         cache also the next cache. A query for which no key is allowed by booleans attends to all alike.
 
     Parameters: in_proj_weight (3 E, E), or where kdim or vdim differ q_proj_weight (E, E), k_proj_weight (E, kdim) and
@@ -205,7 +205,7 @@ class MultiheadAttention(Layer):
             weights = op.mean(weights, axis=1) if is_set(average_attn_weights, "average_attn_weights") else weights
             weights = weights if batched else op.squeeze(weights, axis=0)
         else:
-            weights = ()
+            weights = None
         return (output, weights) if cache is None else (output, weights, cache)
 
     def _check(self, query: Any, key: Any, value: Any) -> None:

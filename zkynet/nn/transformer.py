@@ -31,7 +31,10 @@ def activation_of(given: Activation, name: str) -> Callable[[Any], Any]:
 
 
 class _Block(Layer):
-    """Branches that are added to what they start from, normalised before (norm_first) or after the sum."""
+    """Branches that are added to what they start from, normalised before (norm_first) or after the sum.
+
+    Layers call one another with all inputs by position: then nothing needs to be looked up.
+    """
 
     self_attn: MultiheadAttention
     norm_first: bool

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..framework import op
 from ..framework.compile import record_compilation
@@ -43,11 +44,11 @@ class Loop:
         self.program = jax.jit(self._run)
         record_compilation(self.structure, what)
 
-    def start(self, totals: Sequence[Any] = ()) -> list[jax.Array]:
+    def start(self, totals: Sequence[Any] = ()) -> list[Any]:
         """What the loop carries before its first batch: changing values, then the sums so far (zero, if not given)."""
         avals = self.structure.out_avals[:self.sums]
-        given = [jnp.asarray(total, aval.dtype) for total, aval in zip(totals, avals)]  # noqa: B905 - may be empty
-        return [*(held.value for held in self.updated), *(given or [jnp.zeros(a.shape, a.dtype) for a in avals])]
+        given = [np.asarray(total, aval.dtype) for total, aval in zip(totals, avals)]  # noqa: B905 - may be empty
+        return [*(held.value for held in self.updated), *(given or [np.zeros(a.shape, a.dtype) for a in avals])]
 
     def totals(self, carry: Sequence[jax.Array]) -> Sequence[jax.Array]:
         """The sums so far."""

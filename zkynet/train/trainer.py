@@ -178,7 +178,7 @@ class Trainer:
     def _loop(self, feed: Feed, training: bool) -> Loop:
         """The compiled step for this feed's batches, made once for all that it depends on."""
         plan = self.optimizer.plan if training else None
-        frozen = tuple(p.trainable for p in self.model.parameters()) if training else None
+        frozen = tuple([p.trainable for p in self.optimizer.params]) if training else None
         key = (training, plan, frozen, feed.size, feed.ragged, *feed.avals)
         if key not in self._loops:
             step = (training_step(self.task, self.optimizer, feed.size, feed.ragged) if training

@@ -290,8 +290,9 @@ def recurrence(projected: Any, weight: Any, bias: Any, states: Sequence[Any], *,
                                   f"projections, weight and states of the shapes {wanted}, but got "
                                   f"{[n.shape for n in nodes]}.")
     nodes.insert(2, full((width,), 0.0) if bias is None else node_of(bias, "recurrent"))
-    dtype = jnp.result_type(*[node.dtype for node in nodes])
-    nodes = [node if node.dtype == dtype else cast(node, dtype=dtype) for node in nodes]
+    if len({node.dtype for node in nodes}) > 1:
+        dtype = jnp.result_type(*[node.dtype for node in nodes])
+        nodes = [node if node.dtype == dtype else cast(node, dtype=dtype) for node in nodes]
     if lengths is None:
         lengths = full((0,), 0, np.dtype("int32"))
     return recurrent(lengths, *nodes, kind=kind, reverse=reverse)[:net.states]
