@@ -15,8 +15,8 @@ import numpy as np
 from .avals import is_jax_array
 from .errors import GraphError, InputError, ShapeError
 from .leaves import array_leaf, as_node, grounded
-from .nodes import Expression, LeafNode, ModuleGraph, Node, register_end
-from .session import Scope, Session, current_session, is_internal, user_frame
+from .nodes import Expression, LeafNode, ModuleGraph, Node, OperatorNode, register_end
+from .session import Call, Scope, Session, current_session, is_internal, user_frame
 from .templates import Parameter, State, Template, Variable, as_array
 
 # Compiled functions look at this to notice that some module went from training to evaluation; it is the same again
@@ -250,13 +250,15 @@ class Module:
                 register_end(call, node)
         return graph
 
-    def _nested(self, session: Session, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def _nested(self, session: Session, args: Any, kwargs: dict[str, Any]) -> Any:
         outer, updates, origin = session.scope, len(session.updates), session.origin
         session.scope = Scope(self, outer)
         session.origin = (origin or user_frame()) if self._internal else None
         try:
-            nodes, named, _ = self._bind(args, kwargs, session, stacklevel=5)
-            returned = self.call(*nodes, **named)
+            inputs = self.__dict__.get("_inputs")
+            if inputs is None or kwargs or len(args) != len(inputs) or not _all_made_in(session.call, args):
+                args, kwargs, _ = self._bind(args, kwargs, session, stacklevel=5)
+            returned = self.call(*args, **kwargs)
             return returned if isinstance(returned, Node) else _as_output(returned, session, self)
         except BaseException as error:
             _undo(session, updates)  # the caller may catch the error and go on
@@ -337,6 +339,14 @@ def _search(name: str, value: Any, kind: type) -> Iterator[tuple[str, Any]]:
 def _call_parameters(module: Module) -> list[inspect.Parameter]:
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [p for p in inspect.signature(module.call).parameters.values() if p.kind not in kinds]
+
+
+def _all_made_in(call: Call, values: tuple) -> bool:
+    """Whether all are operators' nodes of this call, so that there is nothing to ground."""
+    for value in values:
+        if value.__class__ is not OperatorNode or value.call is not call:
+            return False
+    return True
 
 
 def _ground(value: Any, variable: Variable, session: Session, bound: dict[Variable, Any]) -> Any:

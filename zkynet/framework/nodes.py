@@ -111,6 +111,10 @@ class Node(Expression):
         return self
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        return self.aval.shape
+
+    @property
     def value(self) -> jax.Array:
         """The array; computed (with everything it needs, in one compiled program) at the first reading."""
         value = self._value
