@@ -12,7 +12,7 @@ class Contender(NamedTuple):
     """A way to train.
 
     Attributes:
-        call: trains `steps` steps, going on from the last call; returns the loss (the mean over the steps), on its device.
+        call: trains `steps` steps, going on from the last call; returns the loss (the mean over the steps) where it is.
         steps: one, or those of an epoch.
     """
 

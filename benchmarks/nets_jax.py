@@ -204,6 +204,6 @@ def contenders(work: Workload) -> dict[str, Contender]:
     found: dict[str, Contender] = {}
     for suffix, given in variants(work).items():
         found[f"jax.jit{suffix}"] = steps(work, *given, donated=False)
-        found[f"jax.jit{suffix}, donated"] = steps(work, *given, donated=True)
+        found[f"jax.jit donated{suffix}"] = steps(work, *given, donated=True)
         found[f"lax.scan{suffix}"] = epochs(work, *given)
     return found

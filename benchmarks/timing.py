@@ -21,10 +21,12 @@ class Row:
     target: str = ""
 
 
-def medians(contenders: dict[str, Callable[[], object]], rounds: int = 15, budget: float = 0.05) -> dict[str, float]:
+def medians(contenders: dict[str, Callable[[], object]], rounds: int = 15, budget: float = 0.05,
+            most: float = float("inf")) -> dict[str, float]:
     """Median seconds of one call of each contender, over interleaved rounds of about `budget` seconds each.
 
-    Every second round goes the other way: who runs after whom matters, as caches and threads stay warm.
+    Every second round goes the other way: who runs after whom matters, as caches and threads stay warm. A contender that
+    has run for `most` seconds leaves after its third round.
     """
     numbers = {name: _calls_within(function, budget) for name, function in contenders.items()}
     times: dict[str, list[float]] = {name: [] for name in contenders}
@@ -34,6 +36,8 @@ def medians(contenders: dict[str, Callable[[], object]], rounds: int = 15, budge
         for name, function in order:
             gc.collect()
             number = numbers[name]
+            if len(times[name]) >= 3 and sum(times[name]) * number > most:
+                continue
             start = time.perf_counter()
             for _ in range(number):
                 result = function()
@@ -43,8 +47,11 @@ def medians(contenders: dict[str, Callable[[], object]], rounds: int = 15, budge
 
 
 def _calls_within(function: Callable[[], object], budget: float) -> int:
+    begun = time.perf_counter()
     for _ in range(3):
         jax.block_until_ready(function())
+        if time.perf_counter() - begun > 5.0:
+            break
     start = time.perf_counter()
     jax.block_until_ready(function())
     once = time.perf_counter() - start
@@ -61,6 +68,14 @@ def print_table(title: str, rows: list[Row]) -> None:
         cells = [_readable(row.seconds[name]) if name in row.seconds else "-" for name in names]
         ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
         print(f"| {row.work} | {' | '.join(cells)} | {ratio} | {row.target} |", flush=True)
+
+
+def print_ratios(title: str, ratios: list[tuple[str, float, float | None]]) -> None:
+    """A markdown table of (what, ratio, the most it should be or None)."""
+    print(f"\n### {title}\n\n| ratio of | ratio | target |\n|---|---|---|")
+    for what, ratio, target in ratios:
+        verdict = "-" if target is None else f"<= {target:g}{'' if ratio <= target else ' missed'}"
+        print(f"| {what} | {ratio:.2f} | {verdict} |", flush=True)
 
 
 def _readable(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """What `benchmarks.train` trains: five nets with their data and first weights, as NumPy arrays.
 
-Weights are in PyTorch's layout under PyTorch's names; every contender starts from them or, where its layout differs, from
-their transposes.
+Weights are in PyTorch's layout under PyTorch's names; zkynet, PyTorch and hand-written JAX start from them or, where the
+layout differs, from their transposes.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def mlp(quick: bool) -> Workload:
 
 
 def lenet(quick: bool) -> Workload:
-    batch, steps = (4, 3) if quick else (64, 64)
+    batch, steps = (4, 3) if quick else (64, 32)
     shapes = _layers(layer_0=(6, 1, 5, 5), layer_3=(16, 6, 5, 5), layer_7=(120, 400), layer_9=(84, 120),
                      layer_11=(10, 84))
     return Workload("lenet", f"LeNet, 1 x 28 x 28, batch {batch}", batch, steps, _weights(shapes),
@@ -83,7 +83,7 @@ def lenet(quick: bool) -> Workload:
 
 
 def conv_net(quick: bool) -> Workload:
-    batch, steps = (4, 3) if quick else (64, 16)
+    batch, steps = (4, 3) if quick else (64, 8)
     shapes = _layers(layer_0=(32, 3, 3, 3), layer_3=(64, 32, 3, 3), layer_7=(128, 4096), layer_9=(10, 128))
     return Workload("conv_net", f"conv net 32-64-128-10, 3 x 32 x 32, batch {batch}", batch, steps, _weights(shapes),
                     *_data(batch * steps, (3, 32, 32), 10))

@@ -226,7 +226,7 @@ y = (x[:, 0] > 0).astype(np.int32)
 found = []
 for devices in (None, 4, "all"):
     nn.manual_seed(0)
-    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    net = nn.Sequential(nn.Linear(4, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
     trainer = train.Trainer(net, nn.CrossEntropyLoss(), optim.Adam(lr=1e-2), devices=devices, metrics=["accuracy"])
     trainer.fit((x, y), validation=(x, y), epochs=2, batch_size=8, progress=False)
     trainer.fit((x, y), epochs=1, batch_size=8, progress=False)

@@ -1,6 +1,10 @@
 """Training: metrics, callbacks, checkpoints, weights."""
 
+from .best import BestCheckpoint
 from .callbacks import Callback
+from .checkpoints import Checkpointer, Restored
+from .csv_log import CSVLog
+from .curves import Curves, draw_curves
 from .errors import CheckpointError, CheckpointWarning, TrainingError, WeightsError
 from .history import History
 from .metrics import (
@@ -18,8 +22,16 @@ from .metrics import (
     TopK,
     metric,
 )
+from .progress import PlainProgress, RichProgress, progress_callback
+from .rates import LearningRateSchedule, ReduceOnPlateau
+from .stopping import EarlyStopping
+from .tensorboard import TensorBoard
+from .weights import LoadReport, load_weights, save_weights
 
 __all__ = [
-    "F1", "MAE", "MSE", "R2", "Accuracy", "Callback", "CheckpointError", "CheckpointWarning", "ConfusionMatrix",
-    "History", "Mean", "Metric", "Perplexity", "Precision", "Recall", "TopK", "TrainingError", "WeightsError", "metric",
+    "F1", "MAE", "MSE", "R2", "Accuracy", "BestCheckpoint", "CSVLog", "Callback", "CheckpointError",
+    "CheckpointWarning", "Checkpointer", "ConfusionMatrix", "Curves", "EarlyStopping", "History",
+    "LearningRateSchedule", "LoadReport", "Mean", "Metric", "Perplexity", "PlainProgress", "Precision", "Recall",
+    "ReduceOnPlateau", "Restored", "RichProgress", "TensorBoard", "TopK", "TrainingError", "WeightsError",
+    "draw_curves", "load_weights", "metric", "progress_callback", "save_weights",
 ]

@@ -29,8 +29,9 @@ def write_checkpoint(path: Path, state: Mapping[str, Any], producer: str) -> Non
 
     arrays = {kind: {name: np.ascontiguousarray(value).reshape(np.shape(value)) for name, value in state[kind].items()}
               for kind in KINDS}
-    manifest = {"format": FORMAT, "version": VERSION, "zkynet": producer, "progress": state["progress"],
-                "arrays": {kind: {name: _facts(array) for name, array in held.items()} for kind, held in arrays.items()}}
+    facts = {kind: {name: _facts(array) for name, array in held.items()} for kind, held in arrays.items()}
+    manifest = json.loads(json.dumps({"format": FORMAT, "version": VERSION, "zkynet": producer,
+                                      "progress": state["progress"], "arrays": facts}))
     manifest["sha256"] = _digest_of(manifest)
     # Zero-sized arrays, which orbax refuses, are in the manifest only.
     stored = {kind: {name: _stored(array) for name, array in held.items() if array.size}

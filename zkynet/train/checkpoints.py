@@ -61,9 +61,6 @@ class Checkpointer(Callback):
     >>> import tempfile, numpy as np
     >>> from zkynet import nn, optim, train
     >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
-    >>> def run(epochs):
-    ...     with tempfile.TemporaryDirectory() if epochs == 4 else here as folder:
-    ...         pass
     >>> def trainer():
     ...     return train.Trainer(nn.Linear(1, 1), nn.MSELoss(), optim.Adam(lr=0.1))
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -169,7 +166,8 @@ class Checkpointer(Callback):
         """
         path = Path(path)
         state = read_checkpoint(path)
-        wrong = [line for kind in KINDS for line in _differences(kind, trainer.state_dict()[kind], state[kind])]
+        own = trainer.state_dict()
+        wrong = [line for kind in KINDS for line in _differences(kind, own[kind], state[kind])]
         if wrong:
             more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
             raise CheckpointError(f"{path} does not belong to this model and optimizer: {'; '.join(wrong[:8])}{more}.")
