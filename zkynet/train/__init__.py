@@ -1,4 +1,4 @@
-"""Training: metrics, callbacks, checkpoints, weights."""
+"""Training: the Trainer, metrics, callbacks, checkpoints, weights."""
 
 from .best import BestCheckpoint
 from .callbacks import Callback
@@ -26,12 +26,13 @@ from .progress import PlainProgress, RichProgress, progress_callback
 from .rates import LearningRateSchedule, ReduceOnPlateau
 from .stopping import EarlyStopping
 from .tensorboard import TensorBoard
+from .trainer import Trainer
 from .weights import LoadReport, load_weights, save_weights
 
 __all__ = [
     "F1", "MAE", "MSE", "R2", "Accuracy", "BestCheckpoint", "CSVLog", "Callback", "CheckpointError",
     "CheckpointWarning", "Checkpointer", "ConfusionMatrix", "Curves", "EarlyStopping", "History",
     "LearningRateSchedule", "LoadReport", "Mean", "Metric", "Perplexity", "PlainProgress", "Precision", "Recall",
-    "ReduceOnPlateau", "Restored", "RichProgress", "TensorBoard", "TopK", "TrainingError", "WeightsError",
+    "ReduceOnPlateau", "Restored", "RichProgress", "TensorBoard", "TopK", "Trainer", "TrainingError", "WeightsError",
     "draw_curves", "load_weights", "metric", "progress_callback", "save_weights",
 ]

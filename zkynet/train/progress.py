@@ -1,7 +1,9 @@
-"""Progress: what a run prints."""
+"""Progress: what a run shows while it goes on."""
 
 from __future__ import annotations
 
+import importlib.util
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,86 +14,80 @@ from .callbacks import Callback, Logs
 if TYPE_CHECKING:
     from .trainer import Trainer
 
-MODES = ("rich", "plain", "quiet")
-_APART = ("epoch", "step", "steps", "total", "seconds", "steps_per_second")
+KINDS = ("rich", "plain", "quiet")
+NOT_FIGURES = ("epoch", "step", "steps", "total", "seconds", "lr", "steps_per_second")
 
 
-def progress_callback(mode: bool | str | None = None) -> list[Callback]:
-    """The callback of a mode, in a list: "rich" is live, "plain" a line an epoch, "quiet" (or False) nothing.
+def progress_callback(progress: bool | str | None = None) -> list[Callback]:
+    """What shows the progress of a run.
 
-    None (or True) takes "rich" on a terminal where the library rich is installed, else "plain".
+    Args:
+        progress: "rich", a live display; "plain", a line for each epoch; "quiet" or False, nothing. None or True is
+            "rich" on a terminal where the package rich is installed, and "plain" otherwise.
 
-    >>> progress_callback("quiet"), type(progress_callback("plain")[0]).__name__
+    >>> progress_callback(False), type(progress_callback("plain")[0]).__name__
     ([], 'PlainProgress')
     """
-    if mode is None or mode is True:
-        mode = "rich" if sys.stdout.isatty() and _has_rich() else "plain"
-    if mode is False or mode == "quiet":
+    if progress is None or progress is True:
+        live = sys.stdout.isatty() and importlib.util.find_spec("rich") is not None
+        progress = "rich" if live else "plain"
+    if progress is False or progress == "quiet":
         return []
-    if mode not in MODES:
-        raise InputError(f'progress is "rich", "plain", "quiet", True, False or None, but got {mode!r}.')
-    return [RichProgress() if mode == "rich" else PlainProgress()]
-
-
-def _has_rich() -> bool:
-    try:
-        import rich.progress  # noqa: F401 - whether it is there
-    except ImportError:
-        return False
-    return True
+    if progress not in KINDS:
+        raise InputError(f'progress is "rich", "plain", "quiet", True, False or None, but got {progress!r}.')
+    return [RichProgress() if progress == "rich" else PlainProgress()]
 
 
 class PlainProgress(Callback):
-    """Print a line for every epoch."""
+    """Print a line for each epoch.
+
+    >>> import numpy as np
+    >>> from zkynet import nn, optim, train
+    >>> x = np.ones((8, 1), np.float32)
+    >>> trainer = train.Trainer(nn.Linear(1, 1), nn.MSELoss(), optim.SGD(lr=0.1))
+    >>> _ = trainer.fit((x, x), epochs=1, progress="plain")
+    epoch 1/1 | loss ... | ... steps/s
+    """
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
         print(epoch_line(trainer, epoch, logs), flush=True)
 
 
 class RichProgress(Callback):
-    """Show a bar with the epoch, steps, steps a second, loss, metrics and the time that is left; a line for every epoch.
+    """A bar for the epoch in progress, with its figures so far, and above it a line for each epoch that is done.
 
     Args:
-        console: a rich Console; by default the terminal.
+        console: where to draw; by default the terminal.
     """
 
     def __init__(self, console: Any = None):
         self.console = console
         self._bar: Any = None
         self._task: Any = None
-        self._start: tuple[float, int] = (0.0, 0)
-
-    def on_fit_start(self, trainer: Trainer) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        self._bar = Progress(TextColumn("epoch {task.fields[epoch]}"), BarColumn(24), TextColumn("{task.fields[facts]}"),
-                             console=self.console, refresh_per_second=4, transient=True)
-        self._task = self._bar.add_task("training", total=None, facts="compiling", epoch=_number(trainer, self._epoch(trainer)))
-        self._start = (0.0, 0)
-        self._bar.start()
-
-    @staticmethod
-    def _epoch(trainer: Trainer) -> int:
-        return min(trainer.position["epoch"], max(trainer.epochs - 1, 0))
+        self._looked: tuple[float, int] | None = None  # when, and after which step, the first look of this run was
 
     def on_epoch_start(self, trainer: Trainer, epoch: int) -> None:
-        self._bar.update(self._task, completed=0, epoch=_number(trainer, epoch))
+        if self._bar is None:
+            self._bar = _bar(self.console)
+            self._task = self._bar.add_task("", total=None, figures="")
+            self._looked = None
+            self._bar.start()
+        self._bar.update(self._task, description=f"epoch {epoch + 1}/{trainer.epochs}", total=trainer.steps_per_epoch,
+                         completed=trainer.position["step"], figures="", refresh=True)
 
     def on_steps(self, trainer: Trainer, logs: Logs) -> None:
-        done, total = logs["steps"], logs["total"]
-        now = time.monotonic()
-        if not self._start[0]:  # the first steps were compiled before they ran, so they say nothing about the speed
-            self._start = now, logs["step"]
-        facts = [f"{done}/{total}"]
-        steps, seconds = logs["step"] - self._start[1], now - self._start[0]
-        if steps and seconds:
-            rate = steps / seconds
-            left = (trainer.epochs - logs["epoch"]) * total - done
-            facts += [f"{rate:.3g} steps/s" if rate < 1000 else f"{rate:.0f} steps/s", f"{_clock(left / rate)} left"]
-        self._bar.update(self._task, completed=done, total=total, facts="  ".join([*facts, *_values(logs)]))
+        now, step = time.perf_counter(), int(logs["step"])
+        if self._looked is None:
+            self._looked = now, step  # what was before was compiling, too
+        rate = (step - self._looked[1]) / max(now - self._looked[0], 1e-9)
+        parts = figures(logs)
+        if rate > 0:
+            left = trainer.epochs * logs["total"] - logs["epoch"] * logs["total"] - logs["steps"]
+            parts += [f"{_short(rate)} steps/s", f"{duration(left / rate)} left"]
+        self._bar.update(self._task, completed=logs["steps"], figures=" | ".join(parts), refresh=True)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
-        self._bar.console.print(epoch_line(trainer, epoch, logs), highlight=False, markup=False, soft_wrap=True)
+        self._bar.console.print(epoch_line(trainer, epoch, logs), markup=False, highlight=False)
 
     def on_fit_end(self, trainer: Trainer) -> None:
         if self._bar is not None:
@@ -99,28 +95,51 @@ class RichProgress(Callback):
             self._bar = None
 
 
+def _bar(console: Any) -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    # Drawn when the run looks up, not from a thread of its own, which would take time from the steps.
+    return Progress(TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+                    TextColumn("{task.fields[figures]}", markup=False), console=console, auto_refresh=False,
+                    transient=True)
+
+
 def epoch_line(trainer: Trainer, epoch: int, logs: Logs) -> str:
-    """An epoch's logs as a line."""
-    parts = [f"epoch {_number(trainer, epoch)}", *_values(logs)]
+    """An epoch in one line."""
+    width = len(str(trainer.epochs))
+    parts = [f"epoch {epoch + 1:>{width}}/{trainer.epochs}", *figures(logs)]
     if "seconds" in logs:
-        parts.append(f"{logs['seconds']:.3g} s")
+        parts.append(duration(logs["seconds"]))
     if "steps_per_second" in logs:
-        parts.append(f"{logs['steps_per_second']:.0f} steps/s")
-    return "  ".join(parts)
+        parts.append(f"{_short(logs['steps_per_second'])} steps/s")
+    return " | ".join(parts)
 
 
-def _number(trainer: Trainer, epoch: int) -> str:
-    return f"{epoch + 1:{len(str(trainer.epochs))}d}/{trainer.epochs}"
+def figures(logs: Logs) -> list[str]:
+    """The single numbers among the logs as text: loss, metrics, and those of validation."""
+    return [f"{name} {_figure(value)}" for name, value in logs.items()
+            if name not in NOT_FIGURES and isinstance(value, (int, float))]
 
 
-def _values(logs: Logs) -> list[str]:
-    """Loss, metrics and rate, as far as they are single numbers."""
-    return [f"{name} {value:.3g}" if name == "lr" else f"{name} {value:.4f}" if 1e-3 <= abs(value) < 1e4 or not value
-            else f"{name} {value:.3e}" for name, value in logs.items()
-            if name not in _APART and isinstance(value, (int, float))]
+def _figure(value: float) -> str:
+    plain = isinstance(value, int) or value == 0 or not math.isfinite(value)
+    return f"{value}" if plain else f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 else f"{value:.3e}"
 
 
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
+def _short(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as text.
+
+    >>> [duration(seconds) for seconds in (0.0123, 4.2, 71, 3 * 3600 + 5 * 60)]
+    ['12 ms', '4.2 s', '1:11', '3:05:00']
+    """
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
