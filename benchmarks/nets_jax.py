@@ -80,9 +80,9 @@ def attention(p: Params, name: str, x: Any, heads: int) -> Any:
 
 
 def gpt(p: Params, tokens: Any, layers: int, heads: int) -> Any:
-    x = p["token.weight"][tokens] + p["position.weight"]
+    x = p["embedding.weight"][tokens] + p["positions.weight"]
     for number in range(layers):
-        name = f"blocks.{number}"
+        name = f"layers.{number}"
         x = x + attention(p, f"{name}.self_attn", normalized(p, f"{name}.norm1", x), heads)
         hidden = jax.nn.gelu(dense(p, f"{name}.linear1", normalized(p, f"{name}.norm2", x)), approximate=False)
         x = x + dense(p, f"{name}.linear2", hidden)
@@ -107,7 +107,7 @@ def lstm(p: Params, x: Any, width: int) -> Any:
 # Layouts -----------------------------------------------------------------------------------------------------------
 
 
-def as_usual(name: str, value: np.ndarray, embeddings: tuple[str, ...] = ("token", "position")) -> np.ndarray:
+def as_usual(name: str, value: np.ndarray, embeddings: tuple[str, ...] = ("embedding", "positions")) -> np.ndarray:
     """Matrices as (in, out), kernels as they are."""
     return value.T.copy() if value.ndim == 2 and not name.startswith(embeddings) else value
 

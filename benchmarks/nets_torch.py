@@ -18,9 +18,9 @@ def gpt(layers: int, width: int, length: int, heads: int, vocabulary: int) -> An
     class GPT(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.token = nn.Embedding(vocabulary, width)
-            self.position = nn.Embedding(length, width)
-            self.blocks = nn.ModuleList([
+            self.embedding = nn.Embedding(vocabulary, width)
+            self.positions = nn.Embedding(length, width)
+            self.layers = nn.ModuleList([
                 nn.TransformerEncoderLayer(width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True,
                                            norm_first=True) for _ in range(layers)])
             self.norm = nn.LayerNorm(width)
@@ -28,8 +28,8 @@ def gpt(layers: int, width: int, length: int, heads: int, vocabulary: int) -> An
             self.mask = nn.Transformer.generate_square_subsequent_mask(length)
 
         def forward(self, tokens: Any) -> Any:
-            x = self.token(tokens) + self.position.weight
-            for block in self.blocks:
+            x = self.embedding(tokens) + self.positions.weight
+            for block in self.layers:
                 x = block(x, src_mask=self.mask, is_causal=True)
             return self.head(self.norm(x)).flatten(0, 1)
 

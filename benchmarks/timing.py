@@ -25,8 +25,8 @@ def medians(contenders: dict[str, Callable[[], object]], rounds: int = 15, budge
             most: float = float("inf")) -> dict[str, float]:
     """Median seconds of one call of each contender, over interleaved rounds of about `budget` seconds each.
 
-    Every second round goes the other way: who runs after whom matters, as caches and threads stay warm. A contender that
-    has run for `most` seconds leaves after its third round.
+    Every second round goes the other way: who runs after whom matters, as caches and threads stay warm. A contender
+    that has run for `most` seconds leaves after its third round.
     """
     numbers = {name: _calls_within(function, budget) for name, function in contenders.items()}
     times: dict[str, list[float]] = {name: [] for name in contenders}

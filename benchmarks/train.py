@@ -1,10 +1,10 @@
 """Training steps and epochs of five nets: zkynet against PyTorch eager, flax nnx, equinox and hand-written JAX.
 
-Times are of one step: of a program that makes one, or of an epoch divided by its steps. Epochs (`zkynet fit` in memory,
-`lax.scan`) include the shuffling of their rows and end with the mean loss on the host. In hand-written JAX, "donated"
-steps and all epochs give their parameters and state away, and nets with convolutions are there twice, channels first with
-reduce_window (NCHW) and channels last with reshape and max (NHWC); ratios are against the faster one. Before the clock
-runs, the first losses of zkynet, PyTorch and JAX are compared.
+Times are of one step: of a program that makes one, or of an epoch divided by its steps. Epochs (`zkynet fit` in
+memory, `lax.scan`) include the shuffling of their rows and end with the mean loss on the host. In hand-written JAX,
+"donated" steps and all epochs give their parameters and state away, and nets with convolutions are there twice,
+channels first with reduce_window (NCHW) and channels last with reshape and max (NHWC); ratios are against the faster
+one. Before the clock runs, the first losses of zkynet, PyTorch and JAX are compared.
 
 `python -m benchmarks train mlp gpt` prints these two only.
 """
@@ -37,8 +37,8 @@ TARGETS: dict[str, list[tuple[str, str, float]]] = {
 }
 # Also printed, without a target.
 OTHERS: list[tuple[str, str]] = [
-    (STEP, "jax.jit"), (STEP, "jax.jit donated"), (FIT, "jax.jit donated"), (STEP, "PyTorch eager"), (FIT, "PyTorch eager"),
-    (STEP, "nnx.jit"), (STEP, "nnx.cached_partial"), (STEP, "equinox")]
+    (STEP, "jax.jit"), (STEP, "jax.jit donated"), (FIT, "jax.jit donated"), (STEP, "PyTorch eager"),
+    (FIT, "PyTorch eager"), (STEP, "nnx.jit"), (STEP, "nnx.cached_partial"), (STEP, "equinox")]
 
 
 def contenders(work: Workload) -> dict[str, Contender]:

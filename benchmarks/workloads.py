@@ -1,7 +1,7 @@
 """What `benchmarks.train` trains: five nets with their data and first weights, as NumPy arrays.
 
-Weights are in PyTorch's layout under PyTorch's names; zkynet, PyTorch and hand-written JAX start from them or, where the
-layout differs, from their transposes.
+Weights are in PyTorch's layout under PyTorch's names; zkynet, PyTorch and hand-written JAX start from them or, where
+the layout differs, from their transposes.
 """
 
 from __future__ import annotations
@@ -93,9 +93,9 @@ def gpt(quick: bool) -> Workload:
     """Blocks that normalise first, learned positions, exact GELU, a head of its own."""
     batch, steps, layers, width, length = (2, 3, 1, 16, 8) if quick else (16, 10, 4, 128, 64)
     vocabulary, heads = 65, 4
-    shapes: Shapes = {"token.weight": (vocabulary, width), "position.weight": (length, width)}
+    shapes: Shapes = {"embedding.weight": (vocabulary, width), "positions.weight": (length, width)}
     for number in range(layers):
-        prefix = f"blocks.{number}."
+        prefix = f"layers.{number}."
         shapes |= {prefix + name: shape for name, shape in {
             "self_attn.in_proj_weight": (3 * width, width), "self_attn.in_proj_bias": (3 * width,),
             "self_attn.out_proj.weight": (width, width), "self_attn.out_proj.bias": (width,),

@@ -441,7 +441,10 @@ def apply(op: Operator, args: tuple, attrs: tuple) -> Any:
     nodes = args
     for arg in args:
         if arg.__class__ is not OperatorNode:
-            nodes = tuple([as_node(a, session, op) for a in args])
+            found = []
+            for a in args:
+                found.append(a if a.__class__ is OperatorNode else as_node(a, session, op))
+            nodes = tuple(found)
             break
     if not op.jit:
         host = _apply_on_host(op, nodes, attrs, session)

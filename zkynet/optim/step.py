@@ -48,7 +48,7 @@ def fused_step(optimizer: Optimizer, root: Node) -> None:
     places, stale = _places(optimizer, leaves)
     params, states = optimizer.params, optimizer.states
     arrays = known_values(leaves)
-    arrays += [held.value for held in optimizer.inputs]
+    arrays += [held._value if held._pending is None else held.value for held in optimizer.inputs]
     if stale:
         arrays += [p.value for p, place in zip(params, places, strict=True) if place is not None]
     how = ("step", optimizer.plan, places, stale)

@@ -45,8 +45,8 @@ class Restored(NamedTuple):
 class Checkpointer(Callback):
     """Save parameters, states, optimizer, position and history now and then; keep the last few.
 
-    As a callback of `fit`, or as its `resume=`, which also goes on from the last checkpoint. A checkpoint is either there
-    as a whole or not at all; every array has a checksum. What is damaged, or of another model, is refused with a
+    As a callback of `fit`, or as its `resume=`, which also goes on from the last checkpoint. A checkpoint is either
+    there as a whole or not at all; every array has a checksum. What is damaged, or of another model, is refused with a
     warning, and the one before it is used.
 
     Args:

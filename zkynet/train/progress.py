@@ -67,24 +67,25 @@ class RichProgress(Callback):
         self._looked: tuple[float, int] | None = None  # when, and after which step, the first look of this run was
 
     def on_epoch_start(self, trainer: Trainer, epoch: int) -> None:
-        if self._bar is None:
-            self._bar = _bar(self.console)
-            self._task = self._bar.add_task("", total=None, figures="")
-            self._looked = None
+        # Not before: what fails between on_fit_start and the first epoch is not followed by on_fit_end.
+        start = self._bar is None
+        if start:
+            self._bar, self._looked = _bar(self.console), None
+            self._task = self._bar.add_task("", figures="")
+        self._bar.update(self._task, description=f"epoch {_number(trainer, epoch)}", total=trainer.steps_per_epoch,
+                         completed=trainer.position["step"], figures="", refresh=not start)
+        if start:
             self._bar.start()
-        self._bar.update(self._task, description=f"epoch {epoch + 1}/{trainer.epochs}", total=trainer.steps_per_epoch,
-                         completed=trainer.position["step"], figures="", refresh=True)
 
     def on_steps(self, trainer: Trainer, logs: Logs) -> None:
         now, step = time.perf_counter(), int(logs["step"])
         if self._looked is None:
             self._looked = now, step  # what was before was compiling, too
         rate = (step - self._looked[1]) / max(now - self._looked[0], 1e-9)
-        parts = figures(logs)
-        if rate > 0:
-            left = trainer.epochs * logs["total"] - logs["epoch"] * logs["total"] - logs["steps"]
-            parts += [f"{_short(rate)} steps/s", f"{duration(left / rate)} left"]
-        self._bar.update(self._task, completed=logs["steps"], figures=" | ".join(parts), refresh=True)
+        left = (trainer.epochs - logs["epoch"]) * logs["total"] - logs["steps"]
+        speed = [f"{_short(rate)} steps/s", f"{duration(left / rate)} left"] if rate > 0 else []
+        self._bar.update(self._task, completed=logs["steps"], figures=" | ".join([*speed, *figures(logs)]),
+                         refresh=True)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
         self._bar.console.print(epoch_line(trainer, epoch, logs), markup=False, highlight=False)
@@ -97,22 +98,27 @@ class RichProgress(Callback):
 
 def _bar(console: Any) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.table import Column
 
     # Drawn when the run looks up, not from a thread of its own, which would take time from the steps.
     return Progress(TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-                    TextColumn("{task.fields[figures]}", markup=False), console=console, auto_refresh=False,
-                    transient=True)
+                    TextColumn("{task.fields[figures]}", markup=False,
+                               table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+                    console=console, auto_refresh=False, transient=True, expand=True)
 
 
 def epoch_line(trainer: Trainer, epoch: int, logs: Logs) -> str:
     """An epoch in one line."""
-    width = len(str(trainer.epochs))
-    parts = [f"epoch {epoch + 1:>{width}}/{trainer.epochs}", *figures(logs)]
+    parts = [f"epoch {_number(trainer, epoch)}", *figures(logs)]
     if "seconds" in logs:
         parts.append(duration(logs["seconds"]))
     if "steps_per_second" in logs:
         parts.append(f"{_short(logs['steps_per_second'])} steps/s")
     return " | ".join(parts)
+
+
+def _number(trainer: Trainer, epoch: int) -> str:
+    return f"{epoch + 1:>{len(str(trainer.epochs))}}/{trainer.epochs}"
 
 
 def figures(logs: Logs) -> list[str]:
@@ -136,9 +142,9 @@ def duration(seconds: float) -> str:
     >>> [duration(seconds) for seconds in (0.0123, 4.2, 71, 3 * 3600 + 5 * 60)]
     ['12 ms', '4.2 s', '1:11', '3:05:00']
     """
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{1000 * seconds:.0f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def _refuse_schedule(optimizer: Any, callback: Callback) -> None:
     if any(callable(group["lr"]) for group in optimizer.param_groups):
-        raise InputError(f"{type(callback).__name__} sets the learning rate, but the optimizer has a schedule of its own "
-                         "as lr: give it a number, or leave this callback out.")
+        raise InputError(f"{type(callback).__name__} sets the learning rate, but the optimizer has a schedule of its "
+                         "own as lr: give it a number, or leave this callback out.")
 
 
 class LearningRateSchedule(Callback):
@@ -51,8 +51,9 @@ class LearningRateSchedule(Callback):
 class ReduceOnPlateau(Callback):
     """Multiply the learning rates with a factor when a value was not better for more than `patience` epochs.
 
-    Arguments and behaviour are those of torch.optim.lr_scheduler.ReduceLROnPlateau. The epochs in the trainer's history
-    count, so that a resumed run goes on as if it had never been interrupted.
+    Arguments and behaviour are those of torch.optim.lr_scheduler.ReduceLROnPlateau, except that for values below zero,
+    too, a better one must be better by `threshold` times the magnitude. The epochs in the trainer's history count, so
+    that a resumed run goes on as if it had never been interrupted.
 
     Args:
         monitor: the name of the value in the logs.

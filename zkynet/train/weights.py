@@ -19,9 +19,12 @@ from .errors import WeightsError
 from .files import replace_file
 
 # safetensors' names of the dtypes, where NumPy's is another.
-_DTYPES = {"BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
-           "U64": "uint64", "I64": "int64", "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64",
-           "C64": "complex64", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+_DTYPES = {
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
+    "U64": "uint64", "I64": "int64", "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64",
+    "C64": "complex64", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
+}
+# How files begin that are something else, but a header's size too might begin so: then a "{" follows it.
 _STARTS = ((b"PK\x03\x04", "a zip archive, as torch.save and numpy.savez write"), (b"\x80", "a pickle"),
            (b"\x93NUMPY", "a NumPy file"), (b"\x89HDF", "an HDF5 file"), (b"\x1f\x8b", "a gzip file"))
 
@@ -75,18 +78,18 @@ def save_weights(model: cg.Module, path: str | os.PathLike[str]) -> Path:
     ...     print(load_weights(nn.Linear(3, 2), path))
     2 loaded
     """
-    from safetensors import SafetensorError, serialize
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
 
     _refuse_unmade(model)
-    named = {name: np.asarray(value) for name, value in model.state_dict().items()}
+    # Rows in order: safetensors takes the memory as it is.
+    named = {name: np.array(value, order="C") for name, value in model.state_dict().items()}
     wrong = [f"{name} is {array.dtype}" for name, array in named.items() if array.dtype.name not in _DTYPES.values()]
     if wrong:
         raise WeightsError(f"safetensors files cannot hold this: {_listed(wrong)}.")
-    flat = {name: {"dtype": array.dtype.name, "shape": list(array.shape), "data": array.tobytes()}
-            for name, array in named.items()}
     metadata = {"format": "np", "producer": "zkynet", "version": zkynet.__version__, "model": model.functional_name}
     try:
-        content = serialize(flat, metadata)
+        content = save(named, metadata)
     except SafetensorError as error:
         raise WeightsError(f"the weights of {model.functional_name} cannot be written: {error}.") from error
     return replace_file(path, content)
@@ -110,7 +113,8 @@ def load_weights(model: cg.Module, path: str | os.PathLike[str], strict: bool = 
                         missing=[name for name in own if name not in found and not own[name].optional],
                         unexpected=[name for name in found if name not in own], misfits=misfits, metadata=metadata)
     if strict and not report.complete:
-        raise WeightsError(f"{path} does not fit {model.functional_name}: {report}. Pass strict=False to load what fits.")
+        raise WeightsError(f"{path} does not fit {model.functional_name}: {report}. Pass strict=False to load what "
+                           "fits.")
     model.load_state_dict({name: found[name] for name in report.loaded}, strict=False)
     return report
 
@@ -146,8 +150,8 @@ def _refuse_others(path: Path, content: bytes) -> None:
     """Say what a file is that is clearly something else."""
     for start, kind in _STARTS:
         if content.startswith(start) and content[8:9] != b"{":
-            raise WeightsError(f"{path} is {kind}, not a safetensors file. It was not opened, as such files may run code: "
-                               "save the weights with safetensors where they come from (for PyTorch, "
+            raise WeightsError(f"{path} is {kind}, not a safetensors file. It was not opened, as such files may run "
+                               "code: save the weights with safetensors where they come from (for PyTorch, "
                                "safetensors.torch.save_file(model.state_dict(), path)).")
 
 
@@ -160,8 +164,8 @@ def _array(name: str, item: dict[str, Any]) -> np.ndarray:
 def _refuse_unmade(model: cg.Module) -> None:
     unmade = [path or model.functional_name for path, module in model.named_modules() if module.deferred]
     if unmade:
-        raise InputError(f"{_listed(unmade)} of {model.functional_name} has no parameters yet, as the sizes come from the "
-                         "first input: call the model once on an example, then save or load.")
+        raise InputError(f"{_listed(unmade)} of {model.functional_name} has no parameters yet, as the sizes come from "
+                         "the first input: call the model once on an example, then save or load.")
 
 
 def _listed(names: list[str]) -> str:

@@ -1,0 +1,192 @@
+"""What a run leaves behind: the table, the curves, TensorBoard's files, what it prints."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_run import arrays, assert_identical, bound_trainer, fit, make_trainer, play
+
+from zkynet import train
+from zkynet.framework.errors import InputError
+from zkynet.train import progress_callback
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# The table -------------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_line_for_each_epoch(tmp_path: Path):
+    path = tmp_path / "logs" / "log.csv"
+    trainer = make_trainer(metrics=["accuracy", "confusion_matrix"])
+    history = fit(trainer, 2, callbacks=[train.CSVLog(path)])
+    rows = table(path)
+    assert list(rows[0]) == history.names and [row["epoch"] for row in rows] == ["0", "1"]
+    for name in ("loss", "val_accuracy", "lr", "seconds"):
+        assert [float(row[name]) for row in rows] == history[name]  # to the last bit
+    assert rows[1]["val_confusion_matrix"] == str(history.last["val_confusion_matrix"])
+
+
+def test_a_value_that_comes_up_later_widens_the_table(tmp_path: Path):
+    path = tmp_path / "log.csv"
+    play(bound_trainer(), [train.CSVLog(path)], [{"loss": 2.0}, {"loss": 1.0, "val_loss": 1.5}, {"loss": 0.5}])
+    assert path.read_text() == "epoch,loss,val_loss\n0,2.0,\n1,1.0,1.5\n2,0.5,\n"
+
+
+def test_a_resumed_run_goes_on_with_its_table(tmp_path: Path):
+    """Killed while it wrote the third line; the checkpoint is that after the first."""
+    path = tmp_path / "log.csv"
+    trainer = bound_trainer()
+    play(trainer, [train.CSVLog(path)], [{"loss": 3.0}])
+    with open(path, "a") as file:
+        file.write("1,2.0\n2,1.")
+    play(trainer, [train.CSVLog(path)], [{"loss": 2.5}])
+    assert path.read_text() == "epoch,loss\n0,3.0\n1,2.5\n"
+
+
+def test_the_table_of_another_run_is_kept(tmp_path: Path):
+    path = tmp_path / "log.csv"
+    for loss in (1.0, 2.0, 3.0):
+        play(bound_trainer(), [train.CSVLog(path)], [{"loss": loss}])
+    found = {file.name: file.read_text().split(",")[-1].strip() for file in tmp_path.iterdir()}
+    assert found == {"log.1.csv": "1.0", "log.2.csv": "2.0", "log.csv": "3.0"}
+
+
+# The curves ------------------------------------------------------------------------------------------------
+
+
+def test_curves_of_training_and_validation(tmp_path: Path):
+    image = pytest.importorskip("matplotlib.image")
+    path = tmp_path / "pictures" / "curves.png"
+    figures = [{"loss": 2.0 / (1 + i), "accuracy": 0.5 + i / 40, "matrix": np.eye(2), "val_loss": 2.2 / (1 + i),
+                "val_accuracy": 0.5 + i / 50, "lr": 0.1, "seconds": 1.0} for i in range(12)]
+    play(bound_trainer(), [train.Curves(path)], figures)
+    pixels = image.imread(path)[:, :, :3]
+    blue, orange = (np.abs(pixels - np.array(color) / 255).max(axis=2) < 0.02 for color in ((31, 78, 156), (209, 96, 42)))
+    half = pixels.shape[1] // 2
+    for part in (blue, orange):  # one panel for the loss, one for the accuracy, both lines in each
+        assert part[:, :half].sum() > 100 and part[:, half:].sum() > 100
+    assert not (tmp_path / "empty.png").exists()
+
+
+def test_no_epoch_gives_no_picture(tmp_path: Path):
+    play(bound_trainer(), [train.Curves(tmp_path / "curves.png")], [])
+    assert not list(tmp_path.iterdir())
+
+
+# TensorBoard -----------------------------------------------------------------------------------------------
+
+
+def events(folder: Path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(folder)).Reload()
+
+
+def test_tensorboard_reads_scalars_histograms_and_the_graph(tmp_path: Path):
+    pytest.importorskip("tensorboardX")
+    folder = tmp_path / "run"
+    trainer = make_trainer(metrics=["accuracy", "confusion_matrix"])
+    history = fit(trainer, 2, callbacks=[train.TensorBoard(folder, histograms=1)])
+    found = events(folder)
+    for name in ("loss", "accuracy"):
+        for key, tag in ((name, f"{name}/training"), (f"val_{name}", f"{name}/validation")):
+            scalars = found.Scalars(tag)
+            assert [s.step for s in scalars] == [1, 2]
+            np.testing.assert_allclose([s.value for s in scalars], history[key], rtol=1e-6)
+    assert {"run/lr", "run/steps_per_second"} <= set(found.Tags()["scalars"])
+    weight = np.asarray(trainer.model.state_dict()["0.weight"])
+    histogram = found.Histograms("0/weight")[-1].histogram_value
+    assert histogram.num == weight.size and histogram.sum == pytest.approx(float(weight.sum()), abs=1e-5)
+    assert histogram.min == pytest.approx(float(weight.min())) and histogram.max == pytest.approx(float(weight.max()))
+
+
+def test_the_picture_of_the_graph_does_not_change_the_run(tmp_path: Path):
+    pytest.importorskip("tensorboardX")
+    plain, watched = make_trainer(), make_trainer()
+    fit(plain, 2)
+    fit(watched, 2, callbacks=[train.TensorBoard(tmp_path, histograms=1)])
+    assert_identical(arrays(plain), arrays(watched))  # dropout drew the same numbers
+    from zkynet.visual.dot import has_dot
+
+    if has_dot():
+        picture = events(tmp_path).Images("graph")[0]
+        assert picture.width > 100 and picture.height > 300
+
+
+def test_without_dot_a_note_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("tensorboardX")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    fit(make_trainer(), 1, callbacks=[train.TensorBoard(tmp_path / "run")])
+    found = events(tmp_path / "run")
+    (text,) = found.Tensors("graph/text_summary")
+    assert b"no picture of the graph" in text.tensor_proto.string_val[0] and not found.Tags()["images"]
+
+
+def test_points_after_the_checkpoint_are_hidden_after_a_resume(tmp_path: Path):
+    pytest.importorskip("tensorboardX")
+    figures = [{"loss": 3.0}, {"loss": 2.0}, {"loss": 1.0}]
+    board = train.TensorBoard(tmp_path, graph=False)
+    killed, resumed = bound_trainer(), bound_trainer()
+    play(killed, [board], figures)
+    play(resumed, [], figures[:1])
+    play(resumed, [train.TensorBoard(tmp_path, graph=False)], [{"loss": 2.5}])
+    assert [(s.step, s.value) for s in events(tmp_path).Scalars("loss/training")] == [(1, 3.0), (2, 2.5)]
+
+
+# What it prints --------------------------------------------------------------------------------------------
+
+
+def test_plain_progress_is_a_line_an_epoch(capsys: pytest.CaptureFixture[str]):
+    fit(make_trainer(metrics=["accuracy", "confusion_matrix"]), 2, progress="plain")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and lines[1].startswith("epoch 2/2 | loss ")
+    for name in ("accuracy 0.", "val_loss ", "val_accuracy 0.", "steps/s"):
+        assert name in lines[1]
+    assert "matrix" not in lines[1]
+
+
+def test_without_a_terminal_progress_is_plain_and_can_be_quiet(capsys: pytest.CaptureFixture[str]):
+    trainer = make_trainer()
+    fit(trainer, 1, progress=None)
+    assert capsys.readouterr().out.startswith("epoch 1/1 | loss")
+    for quiet in (False, "quiet"):
+        fit(trainer, 1, progress=quiet)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_rich_progress_shows_the_run(capsys: pytest.CaptureFixture[str]):
+    console = pytest.importorskip("rich.console")
+    screen = console.Console(file=io.StringIO(), force_terminal=True, width=160)
+    trainer = make_trainer(metrics=["accuracy"])
+    shown = train.RichProgress(screen)
+
+    class Slow(train.Callback):
+        every_steps = 1
+
+        def on_steps(self, trainer, logs):
+            assert set(logs) == {"epoch", "step", "steps", "total", "loss", "accuracy", "seconds"}
+
+    fit(trainer, 2, callbacks=[shown, Slow()])
+    text = screen.file.getvalue()
+    for part in ("epoch 1/2", "epoch 2/2 | loss ", "2/3", "steps/s", "left", "accuracy", "val_loss"):
+        assert part in text, part
+    assert text.count("epoch 2/2 | loss ") == 1
+    # An error in the middle leaves the terminal in order.
+    shown.on_epoch_start(trainer, 0)
+    shown.on_fit_end(trainer)
+    shown.on_fit_end(trainer)
+    assert screen.file.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in screen.file.getvalue()[-200:]
+
+
+def test_unknown_modes_are_refused():
+    with pytest.raises(InputError, match="progress is \"rich\", \"plain\""):
+        progress_callback("loud")
