@@ -44,7 +44,7 @@ def sequential(work: Workload) -> Any:
 
 def gpt(work: Workload) -> Any:
     nn, key, sizes = eqx.nn, keys(), work.sizes
-    width, length = sizes["width"], sizes["length"]
+    width, length = sizes["width"], sizes["context"]
 
     class Block(eqx.Module):
         norm1: Any

@@ -35,7 +35,7 @@ def convolutional(work: Workload, rngs: Any) -> Any:
 
 def gpt(work: Workload, rngs: Any) -> Any:
     sizes = work.sizes
-    width, length = sizes["width"], sizes["length"]
+    width, length = sizes["width"], sizes["context"]
 
     class Block(nnx.Module):
         def __init__(self) -> None:

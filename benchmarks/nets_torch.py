@@ -12,20 +12,20 @@ from .workloads import RATE, Workload
 torch: Any = optional("torch")
 
 
-def gpt(layers: int, width: int, length: int, heads: int, vocabulary: int) -> Any:
+def gpt(vocabulary: int, context: int, width: int, layers: int, heads: int) -> Any:
     nn = torch.nn
 
     class GPT(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.embedding = nn.Embedding(vocabulary, width)
-            self.positions = nn.Embedding(length, width)
+            self.positions = nn.Embedding(context, width)
             self.layers = nn.ModuleList([
                 nn.TransformerEncoderLayer(width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True,
                                            norm_first=True) for _ in range(layers)])
             self.norm = nn.LayerNorm(width)
             self.head = nn.Linear(width, vocabulary, bias=False)
-            self.mask = nn.Transformer.generate_square_subsequent_mask(length)
+            self.mask = nn.Transformer.generate_square_subsequent_mask(context)
 
         def forward(self, tokens: Any) -> Any:
             x = self.embedding(tokens) + self.positions.weight

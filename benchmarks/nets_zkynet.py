@@ -30,8 +30,7 @@ class LSTM(cg.Module):
 def net(work: Workload) -> cg.Module:
     """The net, with the workload's weights."""
     if work.name == "gpt":
-        sizes = work.sizes
-        made = models.GPT(sizes["vocabulary"], sizes["length"], sizes["width"], sizes["layers"], sizes["heads"], tied=False)
+        made = models.GPT(**work.sizes, tied=False)
     else:
         made = LSTM(**work.sizes) if work.name == "lstm" else sequential(nn, work.name)
     made.load_state_dict(work.weights)

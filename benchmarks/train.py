@@ -6,7 +6,8 @@ memory, `lax.scan`) include the shuffling of their rows and end with the mean lo
 channels first with reduce_window (NCHW) and channels last with reshape and max (NHWC); ratios are against the faster
 one. Before the clock runs, the first losses of zkynet, PyTorch and JAX are compared.
 
-`python -m benchmarks train mlp gpt` prints these two only.
+`python -m benchmarks train mlp gpt` prints these two only; `python -m benchmarks.train gpt` just compares its losses
+on small sizes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,6 +74,10 @@ def _difference(work: Workload, losses: dict[str, list[float]]) -> float:
     return difference
 
 
+def _checked(work: Workload) -> None:
+    print(f"{work.title}: losses differ by at most {check(work):.1e}", flush=True)
+
+
 def measure(work: Workload, quick: bool) -> dict[str, float]:
     """Median seconds of a step."""
     entered = contenders(work)
@@ -101,7 +107,7 @@ def main(quick: bool = False, only: Sequence[str] = ()) -> None:
     for name in only or WORKLOADS:
         make: Callable[[bool], Workload] = WORKLOADS[name]
         work = make(quick)
-        print(f"{work.title}: losses differ by at most {check(work):.1e}", flush=True)
+        _checked(work)
         times = measure(work, quick)
         rows.append(Row(work.title, times))
         found += ratios(work, times)
@@ -113,3 +119,8 @@ def main(quick: bool = False, only: Sequence[str] = ()) -> None:
         found += [(f"start of the MLP: zkynet / {other}", begun["zkynet"] / begun[other], target)
                   for other, target in (("jax + optax", 1.3), ("jax", None))]
     print_ratios("train: ratios", found)
+
+
+if __name__ == "__main__":
+    for given in sys.argv[1:]:
+        _checked(WORKLOADS[given](True))

@@ -107,7 +107,7 @@ def gpt(quick: bool) -> Workload:
     tokens = np.random.default_rng(1).integers(0, vocabulary, (batch * steps, length + 1)).astype(np.int32)
     return Workload("gpt", f"GPT, {layers} layers of {width}, {length} tokens, batch {batch}", batch, steps,
                     _weights(shapes), tokens[:, :-1].copy(), tokens[:, 1:].copy(),
-                    {"layers": layers, "width": width, "length": length, "heads": heads, "vocabulary": vocabulary})
+                    {"vocabulary": vocabulary, "context": length, "width": width, "layers": layers, "heads": heads})
 
 
 def lstm(quick: bool) -> Workload:

@@ -33,7 +33,7 @@ def bound_trainer(**how: Any) -> train.Trainer:
     return trainer
 
 
-def play(trainer: train.Trainer, callbacks: Sequence[train.Callback], figures: Sequence[dict[str, float]],
+def play(trainer: train.Trainer, callbacks: Sequence[train.Callback], figures: Sequence[dict[str, Any]],
          epochs: int = 100) -> int:
     """The events of a run whose epochs give these figures; the number of epochs until a callback stopped it."""
     trainer.epochs, trainer.stop_training = epochs, False

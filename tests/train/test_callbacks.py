@@ -62,7 +62,7 @@ def test_a_metric_knows_whether_more_is_better():
         stopping = train.EarlyStopping(name)
         stopping.on_fit_start(trainer)
         assert stopping.monitor.mode == direction
-    with pytest.raises(InputError, match='whether a larger speed is better is not known: give mode="min"'):
+    with pytest.raises(InputError, match='whether a larger speed is better .*give mode="min" or .*loss, accuracy, mse'):
         train.EarlyStopping("speed").on_fit_start(trainer)
 
 
@@ -119,6 +119,7 @@ PLATEAUS = {
     "defaults": dict(patience=2), "no patience": dict(patience=0, factor=0.5), "abs": dict(
         patience=1, threshold=0.3, threshold_mode="abs"), "rel": dict(patience=1, threshold=0.2),
     "cooldown": dict(patience=1, cooldown=2, factor=0.3), "min_lr": dict(patience=0, min_lr=0.003),
+    "below zero": dict(patience=1, threshold=0.2, mode="max"),
     "max": dict(patience=1, mode="max"), "eps": dict(patience=0, eps=1e-3),
 }
 
@@ -128,6 +129,7 @@ def test_reduce_on_plateau_is_that_of_torch(case):
     torch = pytest.importorskip("torch")
     how = PLATEAUS[case]
     values = np.abs(np.random.default_rng(3).normal(size=40)) * np.linspace(2, 1, 40) + 0.5
+    values = -values if case == "below zero" else values
     trainer = bound_trainer(optimizer=optim.SGD(lr=0.1))
     judged = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(judged, **{"mode": "min", **how})
@@ -165,9 +167,12 @@ REFUSED = {
     "patience": (lambda: train.EarlyStopping(patience=0), "patience is a number of epochs"),
     "mode": (lambda: train.EarlyStopping(mode="smallest"), 'mode is "min", "max" or None'),
     "min_delta": (lambda: train.EarlyStopping(min_delta=-1), "min_delta is by how much"),
-    "factor": (lambda: train.ReduceOnPlateau(factor=2.0), "between 0 and 1"),
-    "threshold_mode": (lambda: train.ReduceOnPlateau(threshold_mode="both"), '"rel" or "abs"'),
+    "factor": (lambda: train.ReduceOnPlateau(factor=2.0), "above 0 and below 1, but got 2.0"),
+    "threshold_mode": (lambda: train.ReduceOnPlateau(threshold_mode="both"), "'rel' or 'abs', but got 'both'"),
     "rate": (lambda: train.LearningRateSchedule(0.1), "function from the epoch"),  # pyright: ignore[reportArgumentType]
+    "listening rate": (lambda: train.LearningRateSchedule(optim.ReduceOnPlateau()),  # pyright: ignore
+                       r"is set by train.ReduceOnPlateau\(monitor"),
+    "every_steps": (lambda: train.TensorBoard("x", every_steps=0), "every_steps is a number of steps"),
     "histograms": (lambda: train.TensorBoard("x", histograms=0), "histograms is a number of epochs"),
 }
 

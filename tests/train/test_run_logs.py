@@ -1,9 +1,8 @@
-"""What a run leaves behind: the table, the curves, TensorBoard's files, what it prints."""
+"""What a run leaves behind: the table, the curves, TensorBoard's files."""
 
 from __future__ import annotations
 
 import csv
-import io
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,6 @@ import pytest
 from small_run import arrays, assert_identical, bound_trainer, fit, make_trainer, play
 
 from zkynet import train
-from zkynet.framework.errors import InputError
-from zkynet.train import progress_callback
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -69,11 +66,11 @@ def test_curves_of_training_and_validation(tmp_path: Path):
                 "val_accuracy": 0.5 + i / 50, "lr": 0.1, "seconds": 1.0} for i in range(12)]
     play(bound_trainer(), [train.Curves(path)], figures)
     pixels = image.imread(path)[:, :, :3]
-    blue, orange = (np.abs(pixels - np.array(color) / 255).max(axis=2) < 0.02 for color in ((31, 78, 156), (209, 96, 42)))
+    blue, orange = (np.abs(pixels - np.array(color) / 255).max(axis=2) < 0.02
+                    for color in ((31, 78, 156), (209, 96, 42)))
     half = pixels.shape[1] // 2
     for part in (blue, orange):  # one panel for the loss, one for the accuracy, both lines in each
         assert part[:, :half].sum() > 100 and part[:, half:].sum() > 100
-    assert not (tmp_path / "empty.png").exists()
 
 
 def test_no_epoch_gives_no_picture(tmp_path: Path):
@@ -109,6 +106,24 @@ def test_tensorboard_reads_scalars_histograms_and_the_graph(tmp_path: Path):
     assert histogram.min == pytest.approx(float(weight.min())) and histogram.max == pytest.approx(float(weight.max()))
 
 
+def test_tensorboard_reads_the_steps_between(tmp_path: Path):
+    pytest.importorskip("tensorboardX")
+
+    def board() -> train.TensorBoard:
+        return train.TensorBoard(tmp_path, every_steps=2, graph=False)
+
+    trainer = make_trainer(metrics=["accuracy", "confusion_matrix"])
+    history = fit(trainer, 2, callbacks=[board()])  # of three steps each
+    found = events(tmp_path / "steps")
+    assert found.Tags()["scalars"] == ["loss/steps", "accuracy/steps"]
+    assert [s.step for s in found.Scalars("loss/steps")] == [2, 4, 6]
+    for name in ("loss", "accuracy"):  # the sixth is the end of the second epoch
+        assert found.Scalars(f"{name}/steps")[-1].value == pytest.approx(history[name][1], rel=1e-6)
+        assert [s.step for s in events(tmp_path).Scalars(f"{name}/training")] == [1, 2]
+    fit(trainer, 1, callbacks=[board()])
+    assert [s.step for s in events(tmp_path / "steps").Scalars("loss/steps")] == [2, 4, 6, 8]
+
+
 def test_the_picture_of_the_graph_does_not_change_the_run(tmp_path: Path):
     pytest.importorskip("tensorboardX")
     plain, watched = make_trainer(), make_trainer()
@@ -140,53 +155,3 @@ def test_points_after_the_checkpoint_are_hidden_after_a_resume(tmp_path: Path):
     play(resumed, [], figures[:1])
     play(resumed, [train.TensorBoard(tmp_path, graph=False)], [{"loss": 2.5}])
     assert [(s.step, s.value) for s in events(tmp_path).Scalars("loss/training")] == [(1, 3.0), (2, 2.5)]
-
-
-# What it prints --------------------------------------------------------------------------------------------
-
-
-def test_plain_progress_is_a_line_an_epoch(capsys: pytest.CaptureFixture[str]):
-    fit(make_trainer(metrics=["accuracy", "confusion_matrix"]), 2, progress="plain")
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 and lines[1].startswith("epoch 2/2 | loss ")
-    for name in ("accuracy 0.", "val_loss ", "val_accuracy 0.", "steps/s"):
-        assert name in lines[1]
-    assert "matrix" not in lines[1]
-
-
-def test_without_a_terminal_progress_is_plain_and_can_be_quiet(capsys: pytest.CaptureFixture[str]):
-    trainer = make_trainer()
-    fit(trainer, 1, progress=None)
-    assert capsys.readouterr().out.startswith("epoch 1/1 | loss")
-    for quiet in (False, "quiet"):
-        fit(trainer, 1, progress=quiet)
-    assert capsys.readouterr() == ("", "")
-
-
-def test_rich_progress_shows_the_run(capsys: pytest.CaptureFixture[str]):
-    console = pytest.importorskip("rich.console")
-    screen = console.Console(file=io.StringIO(), force_terminal=True, width=160)
-    trainer = make_trainer(metrics=["accuracy"])
-    shown = train.RichProgress(screen)
-
-    class Slow(train.Callback):
-        every_steps = 1
-
-        def on_steps(self, trainer, logs):
-            assert set(logs) == {"epoch", "step", "steps", "total", "loss", "accuracy", "seconds"}
-
-    fit(trainer, 2, callbacks=[shown, Slow()])
-    text = screen.file.getvalue()
-    for part in ("epoch 1/2", "epoch 2/2 | loss ", "2/3", "steps/s", "left", "accuracy", "val_loss"):
-        assert part in text, part
-    assert text.count("epoch 2/2 | loss ") == 1
-    # An error in the middle leaves the terminal in order.
-    shown.on_epoch_start(trainer, 0)
-    shown.on_fit_end(trainer)
-    shown.on_fit_end(trainer)
-    assert screen.file.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in screen.file.getvalue()[-200:]
-
-
-def test_unknown_modes_are_refused():
-    with pytest.raises(InputError, match="progress is \"rich\", \"plain\""):
-        progress_callback("loud")

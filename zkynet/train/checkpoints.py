@@ -17,14 +17,13 @@ import zkynet
 
 from ..framework.errors import InputError, ZkynetError
 from .callbacks import Callback, Logs
-from .checkpoint_files import KINDS, read_checkpoint, write_checkpoint
+from .checkpoint_files import KINDS, UNFINISHED, read_checkpoint, write_checkpoint
 from .errors import CheckpointError, CheckpointWarning
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
 _NAME = re.compile(r"(\d{6,})-step-\d+")  # a running number, then the steps that were made
-_UNFINISHED = re.compile(_NAME.pattern + r"\.orbax-checkpoint-tmp.*")
 _OTHER = ("_CHECKPOINT_METADATA", "checkpoint")  # what a checkpoint of another program has in it
 
 
@@ -123,7 +122,7 @@ class Checkpointer(Callback):
         """Remove what a killed process left unfinished."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for entry in self.folder.iterdir():
-            if _UNFINISHED.fullmatch(entry.name):
+            if entry.name.endswith(UNFINISHED) and _NAME.fullmatch(entry.name.removesuffix(UNFINISHED)):
                 shutil.rmtree(entry)
 
     # Restoring -----------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def _draw(panel: Any, history: History, name: str) -> None:
                        marker="o" if len(epochs) <= 30 else None, markersize=3.5)
     panel.set_title(name.replace("_", " "), loc="left", fontsize=11)
     panel.set_xlabel("epoch")
-    panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
     panel.legend(frameon=False, fontsize=9)

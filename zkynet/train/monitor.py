@@ -22,7 +22,7 @@ class Monitor:
     Args:
         name: that of the value in an epoch's logs.
         mode: "min" or "max" is better; None goes by the metric of this name (a loss: "min").
-        min_delta: by how much a value must be better than the best one; of the best one's magnitude, if `relative`.
+        min_delta: by how much a value must be better than the best one.
 
     Attributes:
         best: the best value; epoch: where it was; waited: how many epochs ended since then.
@@ -34,12 +34,12 @@ class Monitor:
     (0.5, 2)
     """
 
-    def __init__(self, name: str, mode: str | None = None, min_delta: float = 0.0, relative: bool = False):
+    def __init__(self, name: str, mode: str | None = None, min_delta: float = 0.0):
         if mode not in MODES:
             raise InputError(f'mode is "min", "max" or None, but got {mode!r}.')
         if min_delta < 0:
             raise InputError(f"min_delta is by how much a value must be better, 0 or more, but got {min_delta!r}.")
-        self.name, self.mode, self.min_delta, self.relative = name, mode, float(min_delta), relative
+        self.name, self.mode, self.min_delta = name, mode, float(min_delta)
         self.forget()
 
     def forget(self) -> None:
@@ -48,17 +48,19 @@ class Monitor:
         self.epoch: int | None = None
         self.waited = 0
 
-    def start(self, trainer: Trainer) -> list[tuple[int, bool]]:
+    def start(self, trainer: Trainer) -> list[dict[str, Any]]:
         """Start with what is in the history, so that a resumed run decides as one that was never interrupted.
 
         Returns:
-            the epochs, and whether each was better than all before.
+            the logs of the epochs that have the value.
         """
         self.forget()
         if self.mode is None:
             self.mode = self._direction(trainer)
         past = [logs for logs in trainer.history.epochs if self.name in logs]
-        return [(logs["epoch"], self.see(logs["epoch"], logs)) for logs in past]
+        for logs in past:
+            self.see(logs["epoch"], logs)
+        return past
 
     def _direction(self, trainer: Trainer) -> str:
         bare = self.name.removeprefix("val_")
@@ -67,7 +69,9 @@ class Monitor:
         for metric in getattr(trainer, "metrics", ()):
             if metric.name == bare:
                 return "max" if metric.larger_is_better else "min"
-        raise InputError(f'whether a larger {self.name} is better is not known: give mode="min" or mode="max".')
+        known = ", ".join(["loss", *(metric.name for metric in getattr(trainer, "metrics", ()))])
+        raise InputError(f'whether a larger {self.name} is better is not known: give mode="min" or mode="max", or a '
+                         f'value that is known to this trainer: {known}, or one of these with "val_" before it.')
 
     def see(self, epoch: int, logs: Logs) -> bool:
         """Look at an epoch's logs; whether the value is better than the best one so far.
@@ -96,5 +100,4 @@ class Monitor:
     def _better(self, value: float) -> bool:
         if self.best is None:
             return not math.isnan(value)
-        delta = self.min_delta * (abs(self.best) if self.relative else 1.0)
-        return value < self.best - delta if self.mode == "min" else value > self.best + delta
+        return value < self.best - self.min_delta if self.mode == "min" else value > self.best + self.min_delta

@@ -73,7 +73,8 @@ class RichProgress(Callback):
             self._bar, self._looked = _bar(self.console), None
             self._task = self._bar.add_task("", figures="")
         self._bar.update(self._task, description=f"epoch {_number(trainer, epoch)}", total=trainer.steps_per_epoch,
-                         completed=trainer.position["step"], figures="", refresh=not start)
+                         completed=trainer.position["step"], figures="starting" if start else "",
+                         refresh=not start)
         if start:
             self._bar.start()
 
@@ -88,7 +89,8 @@ class RichProgress(Callback):
                          refresh=True)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
-        self._bar.console.print(epoch_line(trainer, epoch, logs), markup=False, highlight=False)
+        self._bar.update(self._task, completed=trainer.steps_per_epoch)
+        self._bar.console.print(epoch_line(trainer, epoch, logs), markup=False, highlight=False, soft_wrap=True)
 
     def on_fit_end(self, trainer: Trainer) -> None:
         if self._bar is not None:
@@ -101,7 +103,7 @@ def _bar(console: Any) -> Any:
     from rich.table import Column
 
     # Drawn when the run looks up, not from a thread of its own, which would take time from the steps.
-    return Progress(TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+    return Progress(TextColumn("{task.description}"), BarColumn(bar_width=16), MofNCompleteColumn(),
                     TextColumn("{task.fields[figures]}", markup=False,
                                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
                     console=console, auto_refresh=False, transient=True, expand=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import optim
 from ..framework.errors import InputError
 from .callbacks import Callback, Logs
 from .monitor import Monitor
@@ -37,6 +39,8 @@ class LearningRateSchedule(Callback):
     """
 
     def __init__(self, rate: Callable[[int], float]):
+        if isinstance(rate, optim.ReduceOnPlateau):
+            raise InputError("a rate that listens to a value is set by train.ReduceOnPlateau(monitor=...).")
         if not callable(rate):
             raise InputError(f"LearningRateSchedule needs a function from the epoch to the rate, but got {rate!r}.")
         self.rate = rate
@@ -69,40 +73,20 @@ class ReduceOnPlateau(Callback):
     def __init__(self, monitor: str = "val_loss", mode: str | None = None, factor: float = 0.1, patience: int = 10,
                  threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0, min_lr: float = 0.0,
                  eps: float = 1e-8):
-        if not 0 < factor < 1:
-            raise InputError(f"factor is what the rate is multiplied with, between 0 and 1, but got {factor!r}.")
-        if threshold_mode not in ("rel", "abs"):
-            raise InputError(f'threshold_mode is "rel" or "abs", but got {threshold_mode!r}.')
-        self.monitor = Monitor(monitor, mode, threshold, relative=threshold_mode == "rel")
-        self.factor, self.patience, self.cooldown = factor, patience, cooldown
-        self.min_lr, self.eps = min_lr, eps
-        self._bad = self._cooling = 0
+        self.monitor = Monitor(monitor, mode)
+        self._new = functools.partial(optim.ReduceOnPlateau, factor=factor, patience=patience, threshold=threshold,
+                                      threshold_mode=threshold_mode, cooldown=cooldown, min_lr=min_lr, eps=eps)
+        self._plateau = self._new()  # which looks at the options
 
     def on_fit_start(self, trainer: Trainer) -> None:
         _refuse_schedule(trainer.optimizer, self)
-        self._bad = self._cooling = 0
-        for _, better in self.monitor.start(trainer):
-            self._plateau(better)
+        past = self.monitor.start(trainer)
+        self._plateau = self._new(mode=self.monitor.mode or "min")
+        for logs in past:
+            self._plateau.observe(self.monitor.value(logs))
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
-        if self._plateau(self.monitor.see(epoch, logs)):
+        if self._plateau.observe(self.monitor.value(logs)):
             for group in trainer.optimizer.param_groups:
-                self._reduce(group)
-
-    def _plateau(self, better: bool) -> bool:
-        """Count an epoch; whether it is time to reduce."""
-        self._bad = 0 if better else self._bad + 1
-        if self._cooling > 0:
-            self._cooling -= 1
-            self._bad = 0
-        if self._bad <= self.patience:
-            return False
-        self._bad, self._cooling = 0, self.cooldown
-        return True
-
-    def _reduce(self, group: Any) -> None:
-        # From and to float32, what the optimizer computes with and a checkpoint holds: the same after a resume.
-        rate = float(np.float32(group["lr"]))
-        new = max(float(np.float32(rate * self.factor)), self.min_lr)
-        if rate - new > self.eps:
-            group["lr"] = new
+                # From and to float32, what the optimizer computes with and a checkpoint holds: the same after a resume.
+                group["lr"] = float(np.float32(self._plateau.reduced(float(np.float32(group["lr"])))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,8 +100,8 @@ def load_weights(model: cg.Module, path: str | os.PathLike[str], strict: bool = 
     """Set parameters and states by path, from a safetensors file. Nothing changes when an error is raised.
 
     Args:
-        strict: refuse a file that does not fit exactly; otherwise set what fits, and report the rest. Floating point
-            dtypes fit each other; the model keeps its own.
+        strict: refuse a file that does not fit exactly; otherwise set what fits, and report the rest. The model keeps
+            its dtypes: floating point ones fit each other, others where no number is changed by it.
 
     Raises:
         WeightsError: when the file is no safetensors file or damaged; with `strict`, when it does not fit.
@@ -115,16 +116,18 @@ def load_weights(model: cg.Module, path: str | os.PathLike[str], strict: bool = 
     if strict and not report.complete:
         raise WeightsError(f"{path} does not fit {model.functional_name}: {report}. Pass strict=False to load what "
                            "fits.")
-    model.load_state_dict({name: found[name] for name in report.loaded}, strict=False)
+    model.load_state_dict({name: found[name].astype(own[name].dtype) for name in report.loaded}, strict=False)
     return report
 
 
 def _misfit(held: Any, array: np.ndarray) -> str:
     if held.shape != array.shape:
         return f"{array.shape} in the file, {held.shape} in the model"
-    if held.dtype != array.dtype and not keeps_dtype(held.dtype, array.dtype):
-        return f"{array.dtype} in the file, {held.dtype} in the model"
-    return ""
+    if held.dtype == array.dtype or held.aval.inexact and keeps_dtype(held.dtype, array.dtype):
+        return ""
+    with np.errstate(invalid="ignore"), warnings.catch_warnings(action="ignore"):
+        same = np.array_equal(array.astype(held.dtype), array)
+    return "" if same else f"{array.dtype} in the file, {held.dtype} in the model"
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
