@@ -41,7 +41,7 @@ MODULE_LEVEL: dict[str, set[str]] = {
     "zkynet.nn": {"jax", "numpy"},
     "zkynet.optim": {"jax", "numpy", "optax"},
     "zkynet.models": {"jax", "numpy"},
-    "zkynet.data": {"jax", "numpy", "PIL", "grain"},
+    "zkynet.data": {"jax", "numpy"},
     "zkynet.visual": {"jax", "numpy"},
     "zkynet.quant": {"jax", "numpy"},
     "zkynet.train": {"jax", "numpy", "optax", "orbax", "pydantic", "yaml", "typer", "rich", "tensorboardX"},
@@ -53,7 +53,7 @@ MODULE_LEVEL: dict[str, set[str]] = {
 }
 FUNCTION_LEVEL: dict[str, set[str]] = {
     "zkynet.visual": {"graphviz", "matplotlib", "IPython"},
-    "zkynet.data": {"sklearn"},
+    "zkynet.data": {"PIL", "sklearn"},
     "zkynet.train": {"matplotlib", "safetensors"},
     "zkynet.interop": {"onnx", "onnxruntime", "flax", "torch", "safetensors"},
 }

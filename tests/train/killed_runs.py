@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import orbax.checkpoint  # noqa: F401 - before the forks, as importing takes longer than a run
+from safetensors.numpy import save_file
 from small_run import arrays, make_trainer
 
 import zkynet
@@ -36,7 +37,7 @@ def run_to_the_end(folder: Path, streamed: bool) -> None:
     trainer.fit(source, validation=(x, y), epochs=EPOCHS, batch_size=BATCH, progress=False,
                 resume=train.Checkpointer(folder / "checkpoints", every_steps=EVERY))
     figures = {name: trainer.history[name] for name in ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")}
-    np.savez(folder / "arrays.npz", **arrays(trainer))
+    save_file(arrays(trainer), folder / "arrays.safetensors")
     (folder / "figures.json").write_text(json.dumps({"position": trainer.position, **figures}))
 
 

@@ -151,7 +151,7 @@ def test_durations_carry_over(seconds: float, text: str):
 
 
 def test_importing_loads_no_library_that_only_some_runs_need():
-    code = ("import sys, zkynet.train; print([name for name in ('rich', 'matplotlib', 'tensorboardX', 'orbax', "
+    code = ("import sys, zkynet.train; print([name for name in ('rich', 'matplotlib', 'PIL', 'tensorboardX', 'orbax', "
             "'safetensors', 'torch', 'sklearn') if name in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stdout + done.stderr

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from killed_runs import BATCH, EPOCHS, EVERY, ROWS
+from safetensors.numpy import load_file
 from small_run import assert_identical
 
-pytest.importorskip("orbax.checkpoint")
 Attempt = Callable[..., dict[str, Any]]
 STEPS = -(-ROWS // BATCH)
 
@@ -40,8 +40,7 @@ def attempt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempt]:
 
 
 def outcome(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    with np.load(folder / "arrays.npz") as arrays:
-        return dict(arrays), json.loads((folder / "figures.json").read_text())
+    return load_file(folder / "arrays.safetensors"), json.loads((folder / "figures.json").read_text())
 
 
 def moments(seed: int) -> Iterator[dict[str, Any]]:

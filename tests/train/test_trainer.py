@@ -199,7 +199,7 @@ def test_a_loss_that_is_not_finite_is_explained_and_leaves_the_parameters_before
     good.fit((X[:20], wanted[:20]), epochs=1, batch_size=10, shuffle=False, progress=False)
     expected = [np.array(p.value) for p in net.parameters()]
     net.load_state_dict(start)
-    with pytest.raises(train.TrainingError, match=r"the loss is nan in step 2 \(epoch 0\): the value of sqrt .* in Loss"):
+    with pytest.raises(train.TrainingError, match=r"loss is nan in step 2 \(epoch 0\): the value of sqrt .* in Loss"):
         trainer.fit((bad, wanted), epochs=1, batch_size=10, shuffle=False, progress=False)
     assert_same(expected, [np.array(p.value) for p in net.parameters()])
     assert np.isfinite(weights(trainer)[0]).all()
@@ -247,8 +247,9 @@ def test_several_devices_share_a_batch_and_give_the_numbers_of_one(monkeypatch: 
     done = subprocess.run([sys.executable, "-W", "error", "-c", SEVERAL_DEVICES], capture_output=True, text=True,
                           timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["InputError 4 devices cannot share a batch of 6 rows equally: choose a multiple "
-                                        "of 4.", "4"]
+    refused, count = done.stdout.splitlines()
+    assert refused == "InputError 4 devices cannot share a batch of 6 rows equally: choose a multiple of 4."
+    assert count == "4"
 
 
 @pytest.mark.parametrize(("call", "message"), [

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ..framework.errors import InputError, ShapeError
 from .dataset import ArrayDataset, Rows
@@ -112,6 +111,8 @@ class ImageFolder:
     @cached_property
     def size(self) -> tuple[int, int]:
         """Height and width of the images."""
+        from PIL import Image
+
         if self._wanted:
             return self._wanted
         for path in self.files:
@@ -219,6 +220,8 @@ def _image_files(folder: str) -> list[str]:
 
 
 def _decode(path: str, mode: str, size: tuple[int, int] | None) -> Any:
+    from PIL import Image  # here, so that without Pillow all but images works
+
     # Reading the file whole first is faster than letting the decoder read it by pieces, and closes it at once.
     with open(path, "rb", buffering=0) as file:
         image = Image.open(io.BytesIO(file.read()))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ..framework.errors import InputError, ShapeError
 from .dataset import Rows, as_dataset, fingerprint, read_rows
@@ -217,6 +216,8 @@ class Resize(Transform):
         self.size = _pair(size)
 
     def call(self, x: np.ndarray, *draws: Draws) -> np.ndarray:
+        from PIL import Image
+
         if x.ndim < 3:
             raise ShapeError(f"Resize: expected images (N, ..., H, W); got shape {x.shape}")
         x = x if x.dtype == np.uint8 else x.astype(np.float32)

@@ -69,6 +69,24 @@ def exact(value: Any) -> Any:
     return value
 
 
+_PLAIN = frozenset((int, bool, str, type(None)))
+
+
+def tells_apart(value: Any) -> bool:
+    """Whether, together with its class, the value is equal to none that means something else."""
+    kind = value.__class__
+    if kind in _PLAIN:
+        return True
+    if kind is float:
+        return value != 0.0 and value == value  # not -0.0 and 0.0, not nan
+    if kind is tuple:
+        for item in value:
+            if item.__class__ is not int and (item.__class__ is not tuple or not tells_apart(item)):
+                return False
+        return True
+    return False
+
+
 def freeze(value: Any, name: str, op: Any) -> Any:
     """A hashable form of a static attribute."""
     if isinstance(value, (list, tuple)):

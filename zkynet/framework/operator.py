@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from .attributes import exact, freeze, interned
+from .attributes import exact, freeze, interned, tells_apart
 from .avals import Aval, aval_like, aval_of
 from .errors import GraphError, InputError, ShapeError, TracedValueError, ZkynetError
 from .leaves import as_node, unwrap
@@ -246,11 +246,11 @@ class Operator:
         """The interned attributes, by position and name; remembered for plain values, as most calls repeat."""
         key: list[Any] = []
         for value in extra:
-            if not _tells_apart(value):
+            if not tells_apart(value):
                 return self._checked_attributes(extra, attributes)
             key += value.__class__, value
         for name, value in attributes.items():
-            if not _tells_apart(value):
+            if not tells_apart(value):
                 return self._checked_attributes(extra, attributes)
             key += name, value.__class__, value
         remembered = tuple(key)
@@ -320,26 +320,10 @@ class Operator:
 
 
 _ENGINE_FIELDS = {"name", "inputs", "attributes", "_signatures", "_bound", "_ready", "_plain_inputs"}
-_PLAIN = frozenset((int, bool, str, type(None)))
 _shared_operators: dict[tuple, Operator] = {}
 
 
 _NUMBERS = frozenset((float, int, bool, complex))
-
-
-def _tells_apart(value: Any) -> bool:
-    """Whether, together with its class, the value is equal to none that means something else."""
-    kind = value.__class__
-    if kind in _PLAIN:
-        return True
-    if kind is float:
-        return value != 0.0 and value == value  # not -0.0 and 0.0, not nan
-    if kind is tuple:
-        for item in value:
-            if item.__class__ is not int and (item.__class__ is not tuple or not _tells_apart(item)):
-                return False
-        return True
-    return False
 
 
 class FunctionOperator(Operator):

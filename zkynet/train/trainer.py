@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -105,14 +106,16 @@ class Trainer:
             callbacks = callbacks if resume in callbacks else [*callbacks, resume]
             self.epochs = epochs
         self.stop_training, self._unchecked = False, None
-        _tell(callbacks, "on_fit_start", self)
         try:
+            _tell(callbacks, "on_fit_start", self)
             with explained(self, feed):
                 while self.position["epoch"] < self.epochs and not self.stop_training:
                     self._epoch(feed, held_out, callbacks)
         finally:
             self.mesh.gather(self)
-            _tell(callbacks, "on_fit_end", self)
+            with contextlib.ExitStack() as ends:  # all of them, whatever one raises
+                for callback in reversed(callbacks):
+                    ends.callback(callback.on_fit_end, self)
         return self.history
 
     def _build(self, feed: Feed) -> None:
@@ -162,8 +165,8 @@ class Trainer:
                 totals = loop.totals(carry)
                 self._totals = [np.asarray(total).tolist() for total in totals]
                 _tell(callbacks, "on_steps", self, {
-                    "epoch": self.position["epoch"], "step": self.position["global_step"],
-                    "steps": self.position["step"], "total": self.steps_per_epoch, "seconds": pace.seconds, **self.task.results(totals)})
+                    "epoch": self.position["epoch"], "steps": self.position["step"], "total": self.steps_per_epoch,
+                    "step": self.position["global_step"], "seconds": pace.seconds, **self.task.results(totals)})
         return carry
 
     def _check(self, loop: Loop) -> None:
