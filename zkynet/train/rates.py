@@ -55,16 +55,15 @@ class LearningRateSchedule(Callback):
 class ReduceOnPlateau(Callback):
     """Multiply the learning rates with a factor when a value was not better for more than `patience` epochs.
 
-    Arguments and behaviour are those of torch.optim.lr_scheduler.ReduceLROnPlateau, except that for values below zero,
-    too, a better one must be better by `threshold` times the magnitude. The epochs in the trainer's history count, so
-    that a resumed run goes on as if it had never been interrupted.
+    Arguments and behaviour are those of torch.optim.lr_scheduler.ReduceLROnPlateau (and of `optim.ReduceOnPlateau`).
+    The epochs in the trainer's history count, so that a resumed run goes on as if it had never been interrupted.
 
     Args:
         monitor: the name of the value in the logs.
         mode: "min" or "max" is better; by default what suits the metric.
         factor: what rates are multiplied with.
         patience: how many epochs without a better value are let pass.
-        threshold: by how much a value must be better: of the best one's magnitude ("rel"), or as it is ("abs").
+        threshold: by how much a value must be better: as a fraction of the best one ("rel"), or as it is ("abs").
         cooldown: how many epochs to wait after a reduction before counting again.
         min_lr: no rate goes below.
         eps: smaller changes are not made.

@@ -123,7 +123,7 @@ def load_weights(model: cg.Module, path: str | os.PathLike[str], strict: bool = 
 def _misfit(held: Any, array: np.ndarray) -> str:
     if held.shape != array.shape:
         return f"{array.shape} in the file, {held.shape} in the model"
-    if held.dtype == array.dtype or held.aval.inexact and keeps_dtype(held.dtype, array.dtype):
+    if held.dtype == array.dtype or keeps_dtype(held.dtype, array.dtype):
         return ""
     with np.errstate(invalid="ignore"), warnings.catch_warnings(action="ignore"):
         same = np.array_equal(array.astype(held.dtype), array)
