@@ -32,6 +32,7 @@ class Callback:
     """
 
     every_steps: int | None = None
+    watching: bool = True  # False: `on_steps` has nothing to do in this run, so epochs need not stop for it
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Before the first epoch; after a checkpoint was restored, if the run is resumed."""

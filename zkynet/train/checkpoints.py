@@ -81,6 +81,7 @@ class Checkpointer(Callback):
         self.folder = Path(folder)
         self.every_epochs, self.every_steps, self.every_seconds, self.keep = (
             every_epochs, every_steps, every_seconds, keep)
+        self.watching = every_steps is not None or every_seconds is not None
         self._saved_at, self._saved_step = time.monotonic(), 0
 
     # Saving --------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ class Pace:
     """
 
     def __init__(self, callbacks: Sequence[Callback]):
-        watching = [c for c in callbacks if type(c).on_steps is not Callback.on_steps]
+        watching = [c for c in callbacks if c.watching and type(c).on_steps is not Callback.on_steps]
         self.every = [n for c in watching if (n := getattr(c, "every_steps", None))]
         self.watched = bool(watching)
         self.steps = 1

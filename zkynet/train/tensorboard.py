@@ -45,6 +45,7 @@ class TensorBoard(Callback):
         if histograms is not None and histograms < 1:
             raise InputError(f"histograms is a number of epochs, from 1 on, but got {histograms!r}.")
         self.folder, self.every_steps, self.histograms, self.graph = Path(folder), every_steps, histograms, graph
+        self.watching = every_steps is not None
         self._writer: Any = None
         self._steps: Any = None  # a writer of its own: what a resumed run hides is counted in steps there
 
