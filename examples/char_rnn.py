@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> float:
     parser.add_argument("--text", type=Path, default=SONNETS)
     parser.add_argument("--quick", action="store_true", help="a small net, few epochs")
     parser.add_argument("--width", type=int, default=None, help="192; 96 with --quick")
-    parser.add_argument("--epochs", type=int, default=None, help="40; 8 with --quick")
+    parser.add_argument("--epochs", type=int, default=None, help="40; 5 with --quick")
     parser.add_argument("--prompt", default="Shall I compare thee")
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--seed", type=int, default=0)
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> float:
     text = options.text.read_text(encoding="utf-8")
     letters = data.Vocabulary(text)
     training, held_out = data.cut(letters.encode(text), validation=0.1)
-    epochs, width = options.epochs or (8 if options.quick else 40), options.width or (96 if options.quick else 192)
+    epochs, width = options.epochs or (5 if options.quick else 40), options.width or (96 if options.quick else 192)
 
     nn.manual_seed(options.seed)
     net = models.CharRNN(len(letters), width, layers=1, dropout=0.0 if options.quick else 0.4)

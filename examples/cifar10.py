@@ -4,10 +4,10 @@
     python examples/cifar10.py --data DIR --quick     half as wide, 5 epochs: minutes on a CPU
 
 The folder holds the python or binary batches of https://www.cs.toronto.edu/~kriz/cifar.html, or a folder of images for
-each class (see `data.cifar10`). The full form is the recipe of He et al., "Deep residual learning for image
-recognition", 2016, section 4.2 (91.25 % there), with a cosine schedule: 200 epochs of SGD, random crops and flips. It is
-meant for a GPU. Leaves in the output folder: curves.png, log.csv, weights.safetensors, checkpoints/ (`--resume` goes on
-from the last).
+each class (see `data.cifar10`). The full form is meant for a GPU: 200 epochs of SGD with random crops and flips, the
+recipe of He et al., "Deep residual learning for image recognition", 2016, section 4.2 (91.25 % there), with a cosine
+schedule. Leaves in the output folder: curves.png, log.csv, weights.safetensors, checkpoints/ (`--resume` goes on from
+the last).
 """
 
 from __future__ import annotations
@@ -79,15 +79,15 @@ def main(arguments: list[str] | None = None) -> float:
 
     nn.manual_seed(options.seed)
     net = models.CifarResNet(options.depth, width=width)
-    steps = epochs * -(-len(training) // options.batch)
-    schedule = optim.OneCycle(0.2 if options.quick else 0.1, total_steps=steps, pct_start=0.3 if options.quick else 0.05)
+    rate, rising = (0.2, 0.3) if options.quick else (0.1, 0.05)
+    schedule = optim.OneCycle(rate, total_steps=epochs * -(-len(training) // options.batch), pct_start=rising)
     optimizer = optim.SGD(lr=schedule, momentum=0.9, nesterov=True, weight_decay=5e-4)
     trainer = train.Trainer(nn.Sequential(Augment(seed=options.seed), net), nn.CrossEntropyLoss(), optimizer,
                             metrics=["accuracy"], prepare=scaled, precision=options.precision, seed=options.seed)
     checkpoints = train.Checkpointer(options.out / "checkpoints")
     trainer.fit(training, validation=test, epochs=epochs, batch_size=options.batch,
-                callbacks=[train.CSVLog(options.out / "log.csv"), train.Curves(options.out / "curves.png"), checkpoints],
-                resume=checkpoints if options.resume else None)
+                callbacks=[train.CSVLog(options.out / "log.csv"), train.Curves(options.out / "curves.png"),
+                           checkpoints], resume=checkpoints if options.resume else None)
     accuracy = trainer.evaluate(test)["accuracy"]
     train.save_weights(net, options.out / "weights.safetensors")
     print(f"test accuracy {accuracy:.2%} after {epochs} epochs of ResNet-{options.depth} of width {width}, "

@@ -3,8 +3,9 @@
     python examples/mnist.py --data datasets/mnist     (or ZKYNET_MNIST=... in the environment)
     python examples/mnist.py --digits                  scikit-learn's 1,797 small digits instead; nothing to download
 
-The folder may hold the idx files, the Kaggle csv or a folder of images for each digit (see `data.mnist`). `--quick` takes
-a quarter of the epochs. Leaves in the output folder: curves.png, loss and accuracy by epoch; log.csv; weights.safetensors.
+The folder may hold the idx files, the Kaggle csv or a folder of images for each digit (see `data.mnist`). `--quick`
+takes a quarter of the epochs. Leaves in the output folder: curves.png, loss and accuracy by epoch; log.csv;
+weights.safetensors.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from zkynet import data, models, nn, optim, train
 
 HELP = """there is no folder with MNIST. Any of these will do:
-  bash download_datasets.sh mnist     then   python examples/mnist.py --data datasets/mnist   (a Kaggle account is needed)
+  bash download_datasets.sh mnist     (needs a Kaggle account), then   python examples/mnist.py --data datasets/mnist
   python examples/mnist.py --data DIR   with a folder of the idx files, or of images by digit
   python examples/mnist.py --digits     for the small digits that come with scikit-learn"""
 
@@ -54,7 +55,7 @@ def scaled(images: Any, labels: Any) -> tuple[Any, Any]:
 def main(arguments: list[str] | None = None) -> float:
     """Train, and give the accuracy on the test set."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, default=os.environ.get("ZKYNET_MNIST"), help="folder of MNIST")
+    parser.add_argument("--data", default=os.environ.get("ZKYNET_MNIST"), help="folder of MNIST")
     parser.add_argument("--digits", action="store_true", help="scikit-learn's digits instead of MNIST")
     parser.add_argument("--quick", action="store_true", help="a quarter of the epochs")
     parser.add_argument("--epochs", type=int, default=None)
@@ -62,11 +63,14 @@ def main(arguments: list[str] | None = None) -> float:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/mnist"))
     options = parser.parse_args(arguments)
-    if options.data is None and not options.digits:
-        raise SystemExit(HELP)
     start = time.perf_counter()
-    training, test = load_small(options.seed) if options.digits else load(Path(options.data), options.seed)
-    epochs = options.epochs or (24 if options.digits else 8) // (4 if options.quick else 1)
+    if options.digits:
+        training, test = load_small(options.seed)
+    elif options.data is None:
+        raise SystemExit(HELP)
+    else:
+        training, test = load(Path(options.data), options.seed)
+    epochs = options.epochs or (16 if options.digits else 8) // (4 if options.quick else 1)
 
     nn.manual_seed(options.seed)
     net = models.LeNet()

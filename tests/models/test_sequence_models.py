@@ -95,7 +95,8 @@ def test_a_copy_generates_with_its_own_weights(net: Any) -> None:
 
 def test_a_full_context_goes_on_with_its_last_half() -> None:
     nn.manual_seed(0)
-    net = models.GPT(11, context=6, width=12, layers=1, heads=2).eval()
+    net = models.GPT(11, context=6, width=12, layers=1, heads=2)
+    net.eval()
     for parameter in net.parameters():
         parameter.value = parameter.value * 4.0
     made = net.generate(TOKENS[:, :2], 9, temperature=0.0)
@@ -146,12 +147,14 @@ def test_gpt_has_gpt2s_number_of_parameters() -> None:
 
 def test_gpt_starts_as_gpt2_does() -> None:
     nn.manual_seed(0)
-    state = models.GPT(100, context=100, width=64, layers=8, heads=2).state_dict()
+    state = models.GPT(100, context=100, width=64, layers=8, heads=2, std=0.02).state_dict()
     assert float(state["embedding.weight"].std()) == pytest.approx(0.02, rel=0.05)
     assert float(state["layers.3.linear1.weight"].std()) == pytest.approx(0.02, rel=0.05)
     assert float(state["layers.3.linear2.weight"].std()) == pytest.approx(0.02 / 4, rel=0.05)
     assert not state["layers.0.linear1.bias"].any()
     assert (state["layers.0.linear1.weight"] != state["layers.1.linear1.weight"]).any()
+    narrow = models.GPT(100, context=100, width=48, layers=1, heads=2).state_dict()
+    assert float(narrow["embedding.weight"].std()) == pytest.approx(0.08, rel=0.05)  # 0.02 sqrt(768 / 48)
 
 
 def test_text_in_parts_gives_what_the_whole_gives() -> None:
