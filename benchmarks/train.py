@@ -117,7 +117,7 @@ def main(quick: bool = False, only: Sequence[str] = ()) -> None:
         rows.append(Row("first import to first step of the MLP", begun))
         print_table("train: start", rows[-1:])
         found += [(f"start of the MLP: zkynet / {other}", begun["zkynet"] / begun[other], target)
-                  for other, target in (("jax + optax", 1.3), ("jax", None))]
+                  for other, target in (("jax", 1.3), ("jax + optax", None))]
     print_ratios("train: ratios", found)
 
 

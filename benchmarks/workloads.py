@@ -83,7 +83,7 @@ def lenet(quick: bool) -> Workload:
 
 
 def conv_net(quick: bool) -> Workload:
-    batch, steps = (4, 3) if quick else (64, 8)
+    batch, steps = (4, 3) if quick else (64, 4)
     shapes = _layers(layer_0=(32, 3, 3, 3), layer_3=(64, 32, 3, 3), layer_7=(128, 4096), layer_9=(10, 128))
     return Workload("conv_net", f"conv net 32-64-128-10, 3 x 32 x 32, batch {batch}", batch, steps, _weights(shapes),
                     *_data(batch * steps, (3, 32, 32), 10))

@@ -91,7 +91,8 @@ def main(arguments: list[str] | None = None) -> float:
                 callbacks=[train.Curves(options.out / "curves.png")])
     back = probabilities(trainer.predict(test))
     error = float(np.mean((back - test) ** 2))
-    rows = {"held out": test[:16], "through the code": back[:16]}
+    shown = np.random.default_rng(options.seed).permutation(len(test))[:16]
+    rows = {"held out": test[shown], "through the code": back[shown]}
     if isinstance(net, models.VAE):
         rows["newly drawn"] = np.asarray(net.generate(16).value)
     save_picture(rows, options.out / "reconstructions.png")

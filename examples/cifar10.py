@@ -1,7 +1,7 @@
 """Train a ResNet-20 on CIFAR-10.
 
     python examples/cifar10.py --data DIR             (or ZKYNET_CIFAR10=DIR in the environment)
-    python examples/cifar10.py --data DIR --quick     half as wide, 5 epochs: minutes on a CPU
+    python examples/cifar10.py --data DIR --quick     half as wide, 3 epochs: minutes on a CPU, 70 %
 
 The folder holds the python or binary batches of https://www.cs.toronto.edu/~kriz/cifar.html, or a folder of images for
 each class (see `data.cifar10`). The full form is meant for a GPU: 200 epochs of SGD with random crops and flips, the
@@ -60,10 +60,10 @@ def main(arguments: list[str] | None = None) -> float:
     """Train, and give the accuracy on the test set."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("ZKYNET_CIFAR10"), help="folder of CIFAR-10")
-    parser.add_argument("--quick", action="store_true", help="width 8, 5 epochs, a larger rate")
+    parser.add_argument("--quick", action="store_true", help="width 8, 3 epochs, a larger rate")
     parser.add_argument("--depth", type=int, default=20)
     parser.add_argument("--width", type=int, default=None, help="16; 8 with --quick")
-    parser.add_argument("--epochs", type=int, default=None, help="200; 5 with --quick")
+    parser.add_argument("--epochs", type=int, default=None, help="200; 3 with --quick")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--precision", choices=["bfloat16"], default=None)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> float:
                          "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz unpacks to")
     start = time.perf_counter()
     training, test = (data.cifar10(options.data, part) for part in ("train", "test"))
-    epochs, width = options.epochs or (5 if options.quick else 200), options.width or (8 if options.quick else 16)
+    epochs, width = options.epochs or (3 if options.quick else 200), options.width or (8 if options.quick else 16)
 
     nn.manual_seed(options.seed)
     net = models.CifarResNet(options.depth, width=width)

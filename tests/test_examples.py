@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -71,8 +72,9 @@ QUICK = [
 
 @pytest.mark.parametrize(("name", "options", "pattern", "least", "most"), QUICK, ids=[row[0] for row in QUICK])
 def test_short_form_learns(name: str, options: tuple, pattern: str, least: float | None, most: float | None,
-                           tmp_path: Path) -> None:
+                           tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sklearn")
+    monkeypatch.delenv("ZKYNET_MNIST", raising=False)
     said = run(name, tmp_path, *options)
     figure = float(re.findall(pattern, said)[-1])
     assert figure >= least if least is not None else figure <= (most or 0.0), said[-500:]
@@ -81,6 +83,14 @@ def test_short_form_learns(name: str, options: tuple, pattern: str, least: float
         assert (out / "weights.safetensors").stat().st_size > 1000
     for picture in out.glob("*.png"):
         assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_tables_find_the_exact_line_and_tell_tumours_apart(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    said = run("tables.py", tmp_path)
+    error, best = (float(x) for x in re.findall(r"(?:error|squares) ([\d.]+)", said))
+    assert best <= error + 1e-6 <= best * 1.0001
+    assert float(said.split("accuracy ")[1].split("%")[0]) >= 95.0  # always the more frequent class: 62.7 %
 
 
 def test_cifar10_learns_and_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
@@ -97,6 +107,11 @@ def test_cifar10_learns_and_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     said = run("cifar10.py", tmp_path, *options, "--epochs", "4", "--resume")
     assert "epoch 3/4" in said and "epoch 2/4" not in said
     assert float(said.split("test accuracy ")[1].split("%")[0]) >= 60.0  # guessing: 10 %
+
+
+@pytest.mark.skipif("ZKYNET_MNIST" not in os.environ, reason="ZKYNET_MNIST names no folder with MNIST")
+def test_lenet_reaches_99_percent_on_mnist(tmp_path: Path) -> None:
+    assert float(run("mnist.py", tmp_path).split("test accuracy ")[1].split("%")[0]) >= 99.0
 
 
 @pytest.mark.parametrize(("name", "message"), [("mnist.py", "bash download_datasets.sh mnist"),

@@ -191,8 +191,10 @@ def test_clipping_by_norm_and_by_value_as_torch(net: Net):
     loss = Loss()(net(X), 10.0 * Y)
     loss.back()
     gradients = [np.array(loss.grad(p)) for p in net.parameters()]
-    for how, clip in (({"clip_norm": 0.5}, lambda p: torch.nn.utils.clip_grad_norm_(p, 0.5)),
-                      ({"clip_value": 0.01}, lambda p: torch.nn.utils.clip_grad_value_(p, 0.01))):
+    cases: list[tuple[dict[str, Any], Any]] = [
+        ({"clip_norm": 0.5}, lambda p: torch.nn.utils.clip_grad_norm_(p, 0.5)),
+        ({"clip_value": 0.01}, lambda p: torch.nn.utils.clip_grad_value_(p, 0.01))]
+    for how, clip in cases:
         theirs = [torch.nn.Parameter(torch.tensor(v)) for v in values(net)]
         for p, g in zip(theirs, gradients, strict=True):
             p.grad = torch.tensor(g)

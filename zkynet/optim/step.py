@@ -75,7 +75,7 @@ def _places(optimizer: Optimizer, leaves: list[Node]) -> tuple[Places, bool]:
     stale = some = False
     for slot, leaf in enumerate(leaves):
         template = leaf.template
-        if template.__class__ is not Parameter:
+        if not isinstance(template, Parameter):
             continue
         number = index.get(template)
         if number is None or not template.trainable:
@@ -125,9 +125,10 @@ def step_in_graph(optimizer: Optimizer, root: Node) -> None:
     """The same as nodes of the call in progress: the parameters' and states' new values become pending updates."""
     leaves: dict[int, list[Node]] = {}
     for node in topological([root]):
-        if node.template.__class__ is Parameter:
-            number = optimizer.index.get(node.template)
-            if number is not None and node.template.trainable:
+        template = node.template
+        if isinstance(template, Parameter):
+            number = optimizer.index.get(template)
+            if number is not None and template.trainable:
                 leaves.setdefault(number, []).append(node)
     if not leaves:
         raise GraphError(f"the loss depends on none of the {len(optimizer.params)} trainable parameters of "
@@ -136,7 +137,7 @@ def step_in_graph(optimizer: Optimizer, root: Node) -> None:
     cotangents = dict(zip(wanted, pull_back([root], [filled(root.aval, 1)], wanted), strict=True))
     gradients: dict[Any, Any] = {}
     for number, same in leaves.items():
-        parts = [cotangents[leaf] for leaf in same if cotangents[leaf] is not None]
+        parts = [part for leaf in same if (part := cotangents[leaf]) is not None]
         if parts:
             gradients[optimizer.params[number]] = functools.reduce(plus, parts)
     optimizer.apply(gradients)
