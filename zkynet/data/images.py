@@ -48,6 +48,7 @@ class ImageFolder:
         ShapeError: an image of another size.
 
     >>> import tempfile, pathlib
+    >>> from PIL import Image
     >>> root = pathlib.Path(tempfile.mkdtemp())
     >>> for name, color in (("black", 0), ("white", 255)):
     ...     (root / name).mkdir()

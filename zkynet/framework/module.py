@@ -7,7 +7,7 @@ import itertools
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -205,7 +205,7 @@ class Module:
             own[path].value = new
         return missing, unexpected
 
-    def train(self, mode: bool = True) -> Module:
+    def train(self, mode: bool = True) -> Self:
         """Put this module and all below it in training mode (`self.training`)."""
         global mode_version
         for module in self.modules():
@@ -217,7 +217,7 @@ class Module:
                 mode_version ^= token
         return self
 
-    def eval(self) -> Module:
+    def eval(self) -> Self:
         """Put this module and all below it in evaluation mode."""
         return self.train(False)
 

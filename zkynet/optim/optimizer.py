@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from ..framework import cg
+from ..framework.allocation import keep_large_blocks
 from ..framework.errors import GraphError, InputError
 from ..framework.session import current_session
 from .step import fused_step, step_in_graph
@@ -160,6 +161,7 @@ class Optimizer:
 
     def _start(self) -> None:
         """The state before the first step, as State objects in the order of the tree's leaves."""
+        keep_large_blocks()
         self._plan = None
         self.index = {p: number for number, p in enumerate(self.params)}
         state = self.plan.init({number: p.value for p, number in self.index.items()})

@@ -61,11 +61,11 @@ def fused_step(optimizer: Optimizer, root: Node) -> None:
     root._value = next(outputs)
     for state in due:
         state.commit(next(outputs))
+    for state in states:
+        state._value = next(outputs)
     for p, place in zip(params, places, strict=True):
         if place is not None:
             p._value = next(outputs)
-    for state in states:
-        state._value = next(outputs)
 
 
 def _places(optimizer: Optimizer, leaves: list[Node]) -> tuple[Places, bool]:
@@ -109,7 +109,8 @@ def _program(optimizer: Optimizer, structure: Structure, how: tuple, origins: An
         fresh: list[Node] = list(placeholders([optimizer.params[i].aval for i in numbers])) if stale else []
         olds = fresh or [leaves[places[i]] for i in numbers]
         news = update(*known[count:], *olds, *inputs, plan=plan, tree=optimizer.tree, numbers=numbers)
-        return [*known[:count], *news], [*leaves, *inputs, *fresh]
+        # States first: a donated input goes to the first output of its shape, which must not be a parameter.
+        return [*known[:count], *news[len(numbers):], *news[:len(numbers)]], [*leaves, *inputs, *fresh]
 
     made = derive(pull, how, build)
     made.names = [*(structure.names or ()), *(held.short_name for held in optimizer.inputs)]

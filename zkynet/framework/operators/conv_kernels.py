@@ -172,8 +172,13 @@ def _shifted(x: jax.Array, kernel: Sequence[int], stride: Any, dilation: Any) ->
 
 
 def _patches(x: jax.Array, kernel: Sequence[int], stride: Any, padding: Pairs, dilation: Any) -> jax.Array:
-    """(batch, *space, kernel positions x channels)."""
-    return jnp.concatenate(_shifted(lax.pad(x, _zero(x), _widths(padding)), kernel, stride, dilation), -1)
+    """(batch, *space, kernel positions x channels), made one axis after the other: far fewer copies than positions."""
+    x = lax.pad(x, _zero(x), _widths(padding))
+    for axis in range(x.ndim - 2, 0, -1):
+        k, s, d = kernel[axis - 1], stride[axis - 1], dilation[axis - 1]
+        count = (x.shape[axis] - d * (k - 1) - 1) // s + 1
+        x = jnp.concatenate([lax.slice_in_dim(x, p * d, p * d + (count - 1) * s + 1, s, axis) for p in range(k)], -1)
+    return x
 
 
 def _depthwise(x: jax.Array, w: jax.Array, stride: Any, dilation: Any, groups: int) -> jax.Array:
