@@ -28,11 +28,14 @@ ARROWS: dict[str, set[str]] = {
     },
     "zkynet.interop": {"zkynet.framework", "zkynet.nn"},
     "zkynet": {"zkynet.framework", "zkynet.visual"},
-    "ravnet.wire": {"zkynet"},
-    "ravnet.api": {"zkynet", "ravnet.wire"},
+    "ravnet": {"zkynet", "ravnet.api", "ravnet.functions", "ravnet.wire"},  # the facade, errors and the command line
+    "ravnet.functions": {"zkynet", "ravnet"},
+    "ravnet.wire": {"zkynet", "ravnet"},
+    "ravnet.executor": {"zkynet", "ravnet", "ravnet.wire", "ravnet.functions"},
+    "ravnet.api": {"zkynet", "ravnet", "ravnet.wire", "ravnet.functions", "ravnet.executor"},
+    "ravnet.dl": {"zkynet", "ravnet", "ravnet.api"},
+    "ravnet.compat": {"ravnet", "ravnet.api", "ravnet.dl"},
     "ravnet.gateway": {"ravnet.wire"},
-    "ravnet.executor": {"zkynet", "ravnet.wire"},
-    "ravnet": set(),
 }
 # Third-party packages that may be imported by the package at module level. Anything else: inside a function,
 # and only where FUNCTION_LEVEL says so.
@@ -46,8 +49,12 @@ MODULE_LEVEL: dict[str, set[str]] = {
     "zkynet.quant": {"jax", "numpy"},
     "zkynet.train": {"jax", "numpy", "optax", "orbax", "pydantic", "yaml", "typer", "rich", "tensorboardX"},
     "zkynet.interop": {"jax", "numpy"},
-    "ravnet.wire": {"numpy", "pydantic"},
+    "ravnet": {"typer"},
+    "ravnet.functions": {"jax", "numpy"},
+    "ravnet.wire": {"jax", "ml_dtypes", "numpy", "pydantic"},
     "ravnet.api": {"jax", "numpy", "httpx"},
+    "ravnet.dl": {"jax", "numpy"},
+    "ravnet.compat": {"numpy"},
     "ravnet.gateway": {"fastapi", "pydantic", "sqlalchemy", "uvicorn", "starlette"},
     "ravnet.executor": {"jax", "numpy", "httpx"},
 }
@@ -56,8 +63,13 @@ FUNCTION_LEVEL: dict[str, set[str]] = {
     "zkynet.data": {"PIL", "sklearn"},
     "zkynet.train": {"matplotlib", "safetensors"},
     "zkynet.interop": {"onnx", "onnxruntime", "flax", "torch", "safetensors"},
+    "ravnet.functions": {"sklearn"},
+    "ravnet.wire": {"safetensors"},
+    "ravnet.api": {"rich"},
+    "ravnet.dl": {"rich"},
+    "ravnet.compat": {"dotenv"},
 }
-HEAVY = {"onnx", "flax", "torch", "optax", "graphviz", "matplotlib", "sklearn", "rich"}
+HEAVY = {"onnx", "flax", "torch", "optax", "graphviz", "matplotlib", "sklearn", "rich", "pydantic"}
 
 
 def name_of(path: Path) -> str:

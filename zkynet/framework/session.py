@@ -99,14 +99,22 @@ Origin = tuple[CodeType, int]
 
 current_session: ContextVar[Session | None] = ContextVar("zkynet_session", default=None)
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_packages: tuple[str, ...] = (os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,)
 _internal: dict[str, bool] = {}
 
+
+def add_internal_package(folder: str) -> None:
+    """Nodes made by code in this folder belong, like those made by this package's, to the line that called it."""
+    global _packages
+    _packages = (*_packages, os.path.abspath(folder) + os.sep)
+    _internal.clear()
+
+
 def is_internal(code: CodeType) -> bool:
-    """Whether the code is in this package."""
+    """Whether the code is in this package, or in one that was added to it."""
     internal = _internal.get(code.co_filename)
     if internal is None:
-        internal = _internal[code.co_filename] = os.path.abspath(code.co_filename).startswith(_PACKAGE)
+        internal = _internal[code.co_filename] = os.path.abspath(code.co_filename).startswith(_packages)
     return internal
 
 
@@ -117,9 +125,7 @@ def user_frame(depth: int = 3) -> Origin | None:
     while frame is not None:
         code = frame.f_code
         internal = _internal.get(code.co_filename)
-        if internal is None:
-            internal = _internal[code.co_filename] = os.path.abspath(code.co_filename).startswith(_PACKAGE)
-        if not internal:
+        if not (is_internal(code) if internal is None else internal):
             return code, frame.f_lasti
         frame = frame.f_back
     return None

@@ -1,0 +1,1 @@
+"""What a requester imports: ops, graphs, sessions."""

@@ -1,0 +1,1 @@
+"""Runs call graphs on this machine, and keeps them and their results."""
