@@ -65,9 +65,9 @@ def _plot(graph: CallGraph, programs: list[Program], index: int, path: Path) -> 
     from zkynet.framework.structure import Structure
     from zkynet.visual import plot_cg
 
-    if not 0 <= index < len(programs) or not isinstance(programs[index], Structure):
+    structure = programs[index] if 0 <= index < len(programs) else None
+    if not isinstance(structure, Structure):
         raise InputError(f"there is no program {index} to plot; there are {len(programs)}.")
-    structure = programs[index]
     names = structure.names or []
     call = Call()
     leaves = [placeholder(aval, cg.Variable(names[i] if i < len(names) and names[i] else f"input {i}"), call)

@@ -57,8 +57,8 @@ class Ref:
         return self.aval
 
     def _refuse(self, *_: Any, **__: Any) -> Any:
-        raise TracedValueError("a value was asked for while the graph is recorded: nothing is computed before R.execute(). "
-                         "Persist the op and fetch it afterwards.")
+        raise TracedValueError("a value was asked for while the graph is recorded: nothing is computed before "
+                               "R.execute(). Persist the op and fetch it afterwards.")
 
     __array__ = __bool__ = __float__ = __int__ = __index__ = __iter__ = _refuse
 
@@ -122,7 +122,7 @@ class Recorder:
     def _content(self, array: np.ndarray) -> int:
         array = np.ascontiguousarray(array).reshape(array.shape)
         content = array.reshape(-1).view(np.uint8)
-        key = array.shape, array.dtype.name, hashlib.blake2b(content).digest()
+        key = array.shape, array.dtype.name, hashlib.blake2b(content.data).digest()
         if key not in self._contents:
             self._contents[key] = self.graph.leaf(array)
         return self._contents[key]

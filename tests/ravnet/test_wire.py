@@ -23,6 +23,7 @@ from ravnet.wire.graph import CallGraph
 from ravnet.wire.schema import FormatError, Limits
 from zkynet.framework import op
 from zkynet.framework.errors import InputError
+from zkynet.framework.structure import Structure
 
 
 def results(graph: CallGraph) -> dict[str, np.ndarray]:
@@ -66,9 +67,10 @@ def test_a_fresh_process_reads_and_runs_it(tmp_path: Path):
               "from ravnet.executor.run import execute\n"
               "for file in sys.argv[1:]:\n"
               "    content = Path(file).read_bytes(); graph = decode(content); assert encode(graph) == content\n"
-              "    found = {}; execute(graph, graph.names.values(), lambda done, total, values, _: found.update(values))\n"
+              "    found = {}; execute(graph, graph.names.values(), lambda *a: found.update(a[2]))\n"
               "    np.savez(file + '.npz', **{n: np.asarray(found[v], np.float32) for n, v in graph.names.items()})\n")
-    made = {name: GRAPHS[name]() for name in ("training of an MLP", "training of an LSTM", "a custom operator", "a loop")}
+    made = {name: GRAPHS[name]() for name in ("training of an MLP", "training of an LSTM", "a custom operator",
+                                              "a loop")}
     files = []
     for index, graph in enumerate(made.values()):
         files.append(tmp_path / f"{index}.graph")
@@ -141,7 +143,8 @@ def test_ten_thousand_ops_take_less_than_a_second():
     start = time.perf_counter()
     again = decode(encode(recorder.graph))
     seconds = time.perf_counter() - start
-    assert len(again.programs()[0].instructions) == 10_001
+    (program,) = again.programs()
+    assert isinstance(program, Structure) and len(program.instructions) == 10_001
     assert seconds < 10.0
 
 

@@ -27,9 +27,10 @@ NAMES = ("training of an MLP", "training of a conv net", "numbers and indices", 
 LIMITS = Limits(file_bytes=10**7, value_bytes=10**7, calls=1000, leaves=1000, operators=10_000, exported=False)
 SECONDS = 20  # for one file: what is not refused by then, hangs
 VALUES: list[Any] = [
-    None, True, False, 0, 1, -1, 2, 7, 10**6, 2**31, 2**63, 10**30, -10**18, 0.0, 1.5, -1e308, "", "x", "float32", "add",
-    "../../etc/passwd", "__import__('os')", [], [0], [[]], [-1], [10**12], {}, {"float": "nan"}, {"dtype": "object"},
-    {"program": 0}, {"program": 99}, {"optimizer": {}}, {"slice": [0, 1]}, {"tree": True}, {"aval": ["float32", [10**9]]}]
+    None, True, False, 0, 1, -1, 2, 7, 10**6, 2**31, 2**63, 10**30, -10**18, 0.0, 1.5, -1e308, "", "x", "float32",
+    "add", "../../etc/passwd", "__import__('os')", [], [0], [[]], [-1], [10**12], {}, {"float": "nan"},
+    {"dtype": "object"}, {"program": 0}, {"program": 99}, {"optimizer": {}}, {"slice": [0, 1]}, {"tree": True},
+    {"aval": ["float32", [10**9]]}]
 
 
 @pytest.fixture
