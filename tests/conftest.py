@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Tests compile thousands of small programs and run each once: a fifth of their time is spent on optimizing them.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+
 import jax
 import pytest
 

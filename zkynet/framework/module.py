@@ -342,9 +342,10 @@ def _call_parameters(module: Module) -> list[inspect.Parameter]:
 
 
 def _all_made_in(call: Call, values: tuple) -> bool:
-    """Whether all are operators' nodes of this call, so that there is nothing to ground."""
+    """Whether all are nodes of this call, so that there is nothing to ground."""
     for value in values:
-        if value.__class__ is not OperatorNode or value.call is not call:
+        kind = value.__class__
+        if kind is not OperatorNode and kind is not LeafNode or value.call is not call:
             return False
     return True
 
