@@ -62,7 +62,7 @@ FUNCTION_LEVEL: dict[str, set[str]] = {
     "zkynet.visual": {"graphviz", "matplotlib", "IPython"},
     "zkynet.data": {"PIL", "sklearn"},
     "zkynet.train": {"matplotlib", "safetensors"},
-    "zkynet.interop": {"onnx", "onnxruntime", "flax", "torch", "safetensors", "PIL"},
+    "zkynet.interop": {"onnx", "onnxruntime", "flax", "torch", "safetensors", "PIL", "google"},
     "ravnet.functions": {"sklearn"},
     "ravnet.wire": {"safetensors"},
     "ravnet.api": {"rich"},
