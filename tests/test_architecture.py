@@ -34,7 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "ravnet.executor": {"zkynet", "ravnet", "ravnet.wire", "ravnet.functions"},
     "ravnet.api": {"zkynet", "ravnet", "ravnet.wire", "ravnet.functions", "ravnet.executor"},
     "ravnet.dl": {"zkynet", "ravnet", "ravnet.api"},
-    "ravnet.compat": {"ravnet", "ravnet.api", "ravnet.dl"},
+    "ravnet.compat": {"zkynet", "ravnet", "ravnet.api", "ravnet.dl", "ravnet.executor"},
     "ravnet.gateway": {"ravnet.wire"},
 }
 # Third-party packages that may be imported by the package at module level. Anything else: inside a function,
@@ -193,13 +193,15 @@ def test_jax_differentiates_in_one_place_only():
 
 
 def test_nothing_is_unpickled_or_evaluated_as_code():
+    """One file runs code: the script that its user names on the command line."""
     for path in FILES:
         assert not {name.split(".")[0] for name, _, _ in imports(path)} & {"pickle", "dill", "cloudpickle", "marshal",
                                                                            "shelve", "joblib"}, path
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
-                assert called not in ("eval", "exec", "__import__"), f"{path}:{node.lineno}"
+                runs_a_script = called == "exec" and path == ROOT / "ravnet" / "compat" / "runner.py"
+                assert called not in ("eval", "exec", "__import__") or runs_a_script, f"{path}:{node.lineno}"
                 allow = [k for k in node.keywords if k.arg == "allow_pickle"]
                 assert not any(ast.unparse(k.value) != "False" for k in allow), f"{path}:{node.lineno}"
 
