@@ -257,7 +257,10 @@ class OperatorNode(Node):
 
 
 def short_value(value: Any) -> str:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except GraphError:  # a stand-in for a value that is still to be computed
+        return repr(value)
     if array.size == 1:
         return f"{array.item():.6g}" if array.dtype.kind == "f" else str(array.item())
     text = np.array2string(array, precision=4, threshold=6, edgeitems=2, separator=", ")
