@@ -20,12 +20,14 @@ from zkynet.framework.compile import evaluate, watcher
 from zkynet.framework.errors import GraphError, InputError, TracedValueError
 from zkynet.framework.nodes import LeafNode, Node
 from zkynet.framework.session import Call as NodeCall
-from zkynet.framework.session import describe_origin, user_frame
+from zkynet.framework.session import Origin, describe_origin, user_frame
 from zkynet.framework.structure import Structure
 
 from ..wire.graph import CallGraph, Late, Leaf
 
 _NUMBERS = (bool, int, float, complex)
+# Operators of one program: XLA's time to compile grows faster than their number, from about 1,000 on without bound.
+LONGEST = 500
 
 
 class Ref:
@@ -76,6 +78,7 @@ class Recorder:
         self._contents: dict[tuple, int] = {}  # data that comes again in every epoch is kept once
         self._numbers: dict[tuple[type, str], int] = {}
         self._tokens: list[Token] = []
+        self._origin: Origin | None = None  # of the op that is being recorded, when that is not where the script is
 
     def __enter__(self) -> Recorder:
         self._tokens.append(watcher.set(self._record))
@@ -137,7 +140,7 @@ class Recorder:
     def _record(self, structure: Structure, arrays: Sequence[Any]) -> list[Any]:
         """Note the call that zkynet would have run."""
         inputs = [self.number_of(array) for array in arrays]
-        numbers = self.graph.call(structure, inputs, describe_origin(user_frame(2)))
+        numbers = self.graph.call(structure, inputs, describe_origin(self._origin or user_frame(2)))
         return [self._ref(number, aval) for number, aval in zip(numbers, structure.out_avals, strict=True)]
 
     def late(self, function: str, params: str, inputs: Sequence[Node | Ref], outputs: int = 1) -> list[Ref]:
@@ -149,33 +152,42 @@ class Recorder:
     def finish(self, roots: Sequence[Node]) -> None:
         """Record what these nodes need and what is not recorded yet, every operator once.
 
-        Each root gets a program of its own, so that it can be fetched as soon as it is computed. What several of them
-        need is a result of the first one's program.
+        Each root gets a program of its own (several, if it needs more than LONGEST operators), so that it can be
+        fetched as soon as it is computed. What several programs need is a result of the first of them.
         """
         pending = sorted((root for root in set(roots) if not root.is_computed), key=lambda node: node.serial)
         owner: dict[Node, int] = {}
         wanted: list[dict[Node, None]] = []
-        for index, root in enumerate(pending):
-            wanted.append({root: None})
-            for node in self._unrecorded(root, owner, index):
-                for child in node.inputs:
-                    before = owner.get(child, index)
-                    if before != index:
-                        wanted[before][_array_node(child, node)] = None
+        origins: list[Any] = []
+        for root in pending:
+            nodes = _unrecorded(root, owner)
+            for start in range(0, len(nodes), LONGEST):
+                index, part = len(wanted), nodes[start:start + LONGEST]
+                wanted.append({})
+                origins.append(root.origin)
+                owner.update(dict.fromkeys(part, index))
+                for node in part:
+                    for child in node.inputs:
+                        before = owner.get(child, index)
+                        if before != index:
+                            wanted[before][_array_node(child, node)] = None
+            wanted[-1][root] = None
         with self:
-            for nodes in wanted:
+            for nodes, self._origin in zip(wanted, origins, strict=True):
                 evaluate(list(nodes))
+        self._origin = None
 
-    def _unrecorded(self, root: Node, owner: dict[Node, int], index: int) -> list[Node]:
-        """The nodes that this root is the first to need; notes that it does."""
-        owner[root] = index
-        found = [root]
-        for node in found:  # grows while it runs
-            for child in node.inputs:
-                if child.inputs and not child.is_computed and child not in owner:
-                    owner[child] = index
-                    found.append(child)
-        return found
+
+def _unrecorded(root: Node, owner: dict[Node, int]) -> list[Node]:
+    """The nodes that this root needs and no earlier one did, in the order in which they were made."""
+    found = [root]
+    seen = {root}
+    for node in found:  # grows while it runs
+        for child in node.inputs:
+            if child.inputs and not child.is_computed and child not in owner and child not in seen:
+                seen.add(child)
+                found.append(child)
+    return sorted(found, key=lambda node: node.serial)
 
 
 def _array_node(child: Node, user: Node) -> Node:

@@ -7,6 +7,7 @@ not depend on the number of steps.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ class Steps:
         self.graph: GraphRecord | None = None
         self.sums: dict[cg.Parameter, cg.State] = {}
         self.waiting: set[cg.Parameter] = set()
+        self.last: weakref.ref[Op] | None = None  # the loss of the step before
 
     # Steps ---------------------------------------------------------------------------------------------------
 
@@ -47,6 +49,10 @@ class Steps:
         """Gradients of the loss, added to those that wait; with `step` an update by their sum."""
         optimizer = self.bind(params)
         graph = loss.graph
+        previous = self.last() if self.last is not None else None
+        if previous is not None and previous is not loss:
+            previous.settle()  # a persisted loss would keep its step's nodes until the end
+        self.last = weakref.ref(loss)
         if self.graph is not graph:
             move([*optimizer.states, *self.sums.values()], self.graph, graph, "the optimizer")
             self.graph = graph
