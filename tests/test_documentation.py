@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import ravnet
 import zkynet
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +47,7 @@ def run_statement(statement: ast.stmt, source: str, namespace: dict) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page_runs_as_written(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAVNET_HOME", str(tmp_path / "ravnet"))
     namespace: dict = {"__name__": page.stem}
     checked = 0
     for start, source in blocks(page):
@@ -62,11 +64,14 @@ def test_page_runs_as_written(page: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert checked
 
 
-MODULES = sorted(m.name for m in pkgutil.walk_packages(zkynet.__path__, "zkynet.") if not m.name.endswith("__main__"))
+MODULES = sorted(m.name for package in (zkynet, ravnet)
+                 for m in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+                 if not m.name.endswith("__main__"))
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings_run(name: str) -> None:
+def test_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAVNET_HOME", str(tmp_path))
     module = importlib.import_module(name)
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     failed, _ = doctest.testmod(module, optionflags=flags)
