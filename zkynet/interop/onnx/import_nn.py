@@ -118,9 +118,14 @@ for _name, _body in _NORMALIZED.items():
 # Dropout ----------------------------------------------------------------------------------------------------
 
 
+def _kept(ctx: Any, x: Any, mask_dtype: Any) -> Any:
+    """The input as it is, and a mask of ones where somebody reads it."""
+    return _kept(ctx, x, mask_dtype) if ctx.wants(1) else None
+
+
 def _dropped(ctx: Any, x: Any, p: float, mask_dtype: Any) -> Any:
     if p == 0.0:
-        return x, np.ones(x.shape, mask_dtype)
+        return _kept(ctx, x, mask_dtype)
     if not ctx.wants(1):
         return op.dropout(x, ctx.random_key(), p=p)
     kept = op.bernoulli(ctx.random_key(), 1.0 - p, x.shape)
@@ -131,7 +136,7 @@ def _dropped(ctx: Any, x: Any, p: float, mask_dtype: Any) -> Any:
 @importer("Dropout", since=12, fold=False)
 def _(ctx, x, ratio=None, training=None):
     if not (ctx.training or (training is not None and ctx.number(training, "training_mode"))):
-        return x, np.ones(x.shape, bool)
+        return _kept(ctx, x, bool)
     p = ctx.number(ratio, "ratio")
     return _dropped(ctx, x, 0.5 if p is None else p, bool)
 
@@ -141,4 +146,4 @@ def _(ctx, x):
     mask_dtype = bool if ctx.opset >= 10 else x.dtype
     if ctx.training:
         return _dropped(ctx, x, ctx.attr("ratio", 0.5), mask_dtype)
-    return x, np.ones(x.shape, mask_dtype)
+    return _kept(ctx, x, mask_dtype)
