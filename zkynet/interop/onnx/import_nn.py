@@ -120,7 +120,7 @@ for _name, _body in _NORMALIZED.items():
 
 def _kept(ctx: Any, x: Any, mask_dtype: Any) -> Any:
     """The input as it is, and a mask of ones where somebody reads it."""
-    return _kept(ctx, x, mask_dtype) if ctx.wants(1) else None
+    return x, np.ones(x.shape, mask_dtype) if ctx.wants(1) else None
 
 
 def _dropped(ctx: Any, x: Any, p: float, mask_dtype: Any) -> Any:
