@@ -48,6 +48,7 @@ def run_statement(statement: ast.stmt, source: str, namespace: dict) -> str:
 def test_page_runs_as_written(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAVNET_HOME", str(tmp_path / "ravnet"))
+    monkeypatch.setattr("ravnet.api.session._session", None)
     namespace: dict = {"__name__": page.stem}
     checked = 0
     for start, source in blocks(page):

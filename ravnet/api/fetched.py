@@ -11,7 +11,7 @@ class Fetched(np.ndarray):
     """A result. It is an array; a scalar (no axes) compares, computes and converts like a number.
 
     >>> loss = fetched(np.float32(0.25))
-    >>> float(loss), bool(loss < 1), f"{loss:.1f}", loss.detach().numpy().item(), loss["result"].tolist()
+    >>> float(loss), loss < 1, f"{loss:.1f}", loss.detach().numpy().item(), loss["result"].tolist()
     (0.25, True, '0.2', 0.25, 0.25)
     >>> print(fetched(np.arange(3))[1:])
     [1 2]
@@ -41,6 +41,20 @@ class Fetched(np.ndarray):
         if self.ndim:
             raise TypeError("an array with axes cannot be hashed.")
         return hash(self.item())
+
+
+def _comparison(name: str) -> Any:
+    plain = getattr(np.ndarray, name)
+
+    def compare(self: Fetched, other: Any) -> Any:
+        found = plain(self, other)
+        return bool(found) if isinstance(found, np.ndarray | np.bool_) and not np.ndim(found) else found
+
+    return compare
+
+
+for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
+    setattr(Fetched, _name, _comparison(_name))
 
 
 def fetched(value: Any) -> Fetched:

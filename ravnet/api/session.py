@@ -187,12 +187,16 @@ def execute(participants: int = 1, graph_id: int | None = None) -> None:
         participants: how many shall share the work. The embedded engine is one, whatever is asked for.
 
     Raises:
-        StateError: without a graph, before `activate`, while it runs, and when it is done.
+        StateError: without a graph, before `activate`, while it runs, when it is done, and for a federated graph.
     """
     if isinstance(participants, bool) or not isinstance(participants, int) or participants < 1:
         raise InputError(f"participants is a number from 1 on, but got {participants!r}.")
     session = _the_session()
-    session.engine.start(session.target(graph_id).id, participants)
+    target = session.target(graph_id)
+    if target.about.get("approach") == "federated":
+        raise StateError(f"graph {target.id} is federated: participants compute it on rows of their own, and that "
+                         "comes with the remote service, which this version does not have.")
+    session.engine.start(target.id, participants)
 
 
 def track_progress(graph_id: int | None = None) -> GraphInfo:

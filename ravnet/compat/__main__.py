@@ -1,0 +1,7 @@
+"""`python -m ravnet.compat SCRIPT.py [ARGS]`."""
+
+import sys
+
+from .runner import main
+
+sys.exit(main(sys.argv[1:]))
