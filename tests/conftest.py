@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 
-# Tests compile thousands of small programs and run each once: a fifth of their time is spent on optimizing them.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
-
 import jax
 import pytest
 
 from zkynet.framework import config
 from zkynet.framework.session import current_session
+
+# Tests compile thousands of small programs and run each once: a fifth of their time is spent on optimizing them. XLA
+# reads this when it starts; what tests run as processes of their own is optimized.
+with pytest.MonkeyPatch.context() as _environment:
+    if "XLA_FLAGS" not in os.environ:
+        _environment.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+    jax.devices()
 
 
 @pytest.fixture(autouse=True)

@@ -164,3 +164,12 @@ def test_two_devices():
     assert inside == "['1'] ['1'] ['1']"
     assert after.endswith("['0']")
     assert default == "['1']"
+
+
+def test_an_operator_without_inputs_belongs_to_the_mode_that_made_it():
+    with zkynet.precision("float64"):
+        wide = op.full(shape=(2,), dtype=np.dtype("float32"), value=3)
+        assert wide.aval.x64
+    narrow = op.full(shape=(2,), dtype=np.dtype("float32"), value=3)
+    assert not narrow.aval.x64
+    np.testing.assert_array_equal(narrow.value, wide.value)

@@ -18,7 +18,7 @@ import numpy as np
 from jax.core import Tracer
 
 from .attributes import exact, freeze, interned, tells_apart
-from .avals import Aval, aval_like, aval_of
+from .avals import Aval, aval_like, aval_of, x64_mode
 from .errors import GraphError, InputError, ShapeError, TracedValueError, ZkynetError
 from .leaves import as_node, unwrap
 from .nodes import LeafNode, Node, OperatorNode, register_end
@@ -192,7 +192,7 @@ class Operator:
         return tuple(map(aval_like, out)) if isinstance(out, tuple) else aval_like(out)
 
     def signature(self, attrs: tuple, in_avals: tuple[Aval, ...]) -> Signature:
-        key: tuple = (attrs, *in_avals)
+        key: tuple = (attrs, *in_avals) if in_avals else (attrs, x64_mode())  # inputs know in which mode they were made
         store: dict = self._signatures
         for value in attrs:
             if hasattr(value, "uses"):  # a structure keeps what belongs to it, so that both can be freed
@@ -442,7 +442,9 @@ def apply(op: Operator, args: tuple, attrs: tuple) -> Any:
         key = attrs, nodes[0].aval
     else:
         key = attrs, *[n.aval for n in nodes]
-    signature = op._signatures.get(key) or op.signature(attrs, key[1:])
+    signature = op._signatures.get(key) if count else None
+    if signature is None:
+        signature = op.signature(attrs, key[1:])
     if session is not None:
         node = OperatorNode(signature, nodes, session.call, session.scope, session.origin or user_frame())
     else:
