@@ -37,7 +37,7 @@ class SimpleModel(cg.Module):
         return op.mult(op.add(x, self.param("w")), op.square(x))
 
 
-def simple_model() -> Row:
+def simple_model(rounds: int) -> Row:
     model = SimpleModel()
     w, x = model.param("w"), model.input("x")
 
@@ -64,7 +64,7 @@ def simple_model() -> Row:
     contenders["jax.grad op by op"] = lambda: step(jx, jw)
     compiled = jax.jit(step)
     contenders["bare jax.jit"] = lambda: compiled(jx, jw)
-    times = medians(contenders)
+    times = medians(contenders, rounds)
     ratio = times["zkynet"] / times["PyTorch eager"] if "PyTorch eager" in times else None
     return Row("(x+w)x^2: call, back, both gradients", times, ratio, "<= 0.75 x PyTorch")
 
@@ -219,9 +219,10 @@ def _bytes(analysis: Any) -> int:
 def main(quick: bool = False) -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
           f"jax {jax.__version__} on {jax.default_backend()}")
-    rows = [simple_model()]
+    rounds = 2 if quick else 15
+    rows = [simple_model(rounds)]
     rows += chains((10, 100) if quick else (10, 100, 1000, 10_000))
-    rows.append(mlp_gradient((64, 64, 64, 10), "<= 1.1 x jax.jit"))
+    rows.append(mlp_gradient((64, 64, 64, 10), "<= 1.1 x jax.jit", rounds=rounds))
     if not quick:
         rows.append(mlp_gradient((1024, 1024, 1024, 10), "<= 1.02 x jax.jit", size=128, rounds=60))
     rows.append(memory(5 if quick else 50, width=32 if quick else 256, size=64 if quick else 512))

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper  # noqa: E402 - after the skip
 from zkynet.interop.onnx import backend  # noqa: E402
 
 GAPS = set(re.findall(r"`(test_\w+)`", (Path(suite.__file__).parents[1] / "docs" / "onnx_gaps.md").read_text()))
-PER_OPERATOR = 2
+PER_OPERATOR = 1
 
 
 def _node_cases():
