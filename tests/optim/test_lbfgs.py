@@ -25,7 +25,8 @@ def ridge(w):
 
 
 def ridge_torch(w):
-    return torch.square(torch.tensor(A, dtype=w.dtype) @ w - torch.tensor(B, dtype=w.dtype)).mean() + 0.05 * (w**2).sum()
+    a, b = torch.tensor(A, dtype=w.dtype), torch.tensor(B, dtype=w.dtype)
+    return torch.square(a @ w - b).mean() + 0.05 * (w**2).sum()
 
 
 def rosenbrock(x):
