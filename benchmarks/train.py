@@ -82,7 +82,7 @@ def measure(work: Workload, quick: bool) -> dict[str, float]:
     """Median seconds of a step."""
     entered = contenders(work)
     times = medians({name: one.call for name, one in entered.items()}, rounds=2 if quick else 15,
-                    budget=1e-4 if quick else 0.05, most=20.0)
+                    budget=1e-4 if quick else 0.2, most=20.0)
     return {name: seconds / entered[name].steps for name, seconds in times.items()}
 
 

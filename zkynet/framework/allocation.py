@@ -12,8 +12,12 @@ import functools
 import os
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_* of glibc's malloc.h
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # M_* of glibc's malloc.h
 _LIMIT = 2**30
+# What other threads than the first allocate lies in heaps of 64 MiB, which are unmapped when they become empty unless
+# this much more than one is to be kept (heap_trim in glibc's malloc/arena.c). It costs addresses, no memory.
+_PAD = 2**27
+_OPTIONS = (_MMAP_THRESHOLD, _LIMIT), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, _PAD)
 
 
 @functools.cache
@@ -25,4 +29,4 @@ def keep_large_blocks() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # not glibc
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _LIMIT) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+    return all(mallopt(*option) for option in _OPTIONS)

@@ -20,6 +20,7 @@ from .nodes import Engine, Node, topological
 from .session import Scope
 from .structure import Key, Structure, linearize
 from .templates import Held
+from .xla import jit
 
 CACHE_LIMIT = 1024  # structures kept; the least recently used half goes when there are more
 
@@ -123,7 +124,7 @@ def program_of(structure: Structure, what: Callable[[], str] | None = None) -> C
     """The compiled program of a structure; making it is what `compile_stats` counts."""
     program = structure.program
     if program is None:
-        program = structure.program = jax.jit(structure.evaluate)
+        program = structure.program = jit(structure.evaluate)
         record_compilation(structure, what() if what is not None else "a graph")
     return program
 

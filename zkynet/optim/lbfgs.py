@@ -94,6 +94,8 @@ class LBFGS(Optimizer):
     [1.0, 1.0]
     """
 
+    _counter = "iterations"
+
     def __init__(self, params: Any = None, lr: float = 1.0, max_iter: int = 20, max_eval: int | None = None,
                  tolerance_grad: float = 1e-7, tolerance_change: float = 1e-9, history_size: int = 100,
                  line_search_fn: str | None = None, *, maximize: bool = False):
@@ -114,8 +116,7 @@ class LBFGS(Optimizer):
         dtype = jnp.result_type(np.float32, *[p.dtype for p in params])
         memory = Memory.empty(options["history_size"], sum(prod(p.shape) for p in params), dtype)
         self.index = {p: number for number, p in enumerate(params)}
-        self.states = [cg.State(name, value) for name, value in memory._asdict().items()]
-        self._step = Memory._fields.index("iterations")
+        self._keep(memory, small=0)
 
     def step(self, closure: Callable[[], Any]) -> jax.Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Minimise what `closure` returns, for up to max_iter iterations.

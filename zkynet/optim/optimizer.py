@@ -13,6 +13,7 @@ from ..framework import cg
 from ..framework.allocation import keep_large_blocks
 from ..framework.errors import GraphError, InputError
 from ..framework.session import current_session
+from .packing import Layout
 from .step import fused_step, step_in_graph
 from .update import GroupPlan, Plan, Settings, plan_of, update
 
@@ -76,17 +77,22 @@ class Optimizer:
     (2.0, 16.0)
     """
 
+    elementwise = False  # whether `transformation` treats every element alike, whichever parameter it belongs to
+    _counter = "step"  # what the number of steps so far is called in the state
+
     def __init__(self, params: Any, defaults: Mapping[str, Any], *, maximize: bool = False,
                  clip_value: float | None = None, clip_norm: float | None = None, accumulate: int = 1,
                  average: float | None = None):
         if accumulate < 1:
             raise InputError(f"accumulate is a number of steps from 1 on, but got {accumulate!r}.")
         self.defaults = dict(defaults)
-        self.settings = Settings(bool(maximize), clip_value, clip_norm, int(accumulate), average)
+        self.settings = Settings(bool(maximize), clip_value, clip_norm, int(accumulate), average,
+                                 self.elementwise)
         self.param_groups: list[Group] = []
         self.params: list[cg.Parameter] = []
         self.index: dict[cg.Parameter, int] = {}
         self.states: list[cg.State] = []
+        self.layout = Layout.of({})
         self.inputs: list[cg.Constant | cg.State] = []  # of the update, besides gradients and parameters
         self._plan: Plan | None = None
         if params is not None:
@@ -112,7 +118,7 @@ class Optimizer:
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """One more group, a dict with "params" and options; only before the first step."""
-        if self.states and int(self.states[self._step].value):
+        if self.states and self._steps:
             raise InputError("a group of parameters can be added before the first step only: the state of the others "
                              "would be lost. Make another optimizer for it.")
         self._take(group)
@@ -154,7 +160,7 @@ class Optimizer:
     @property
     def rates(self) -> list[float]:
         """The groups' learning rates at the next step, as numbers."""
-        step = int(self.states[self._step].value)
+        step = self._steps
         return [float(group["lr"] if group.schedule is None else group.schedule(step)) for group in self.param_groups]
 
     # State ---------------------------------------------------------------------------------------------
@@ -165,11 +171,21 @@ class Optimizer:
         self._plan = None
         self.index = {p: number for number, p in enumerate(self.params)}
         state = self.plan.init({number: p.value for p, number in self.index.items()})
-        leaves, self.tree = jax.tree_util.tree_flatten_with_path(state)
-        names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
-        self.states = [cg.State(name, value) for name, (_, value) in zip(names, leaves, strict=True)]
+        self._keep(state)
         self._list_inputs()
-        self._step = names.index("step")
+
+    def _keep(self, state: Any, **limits: int) -> None:
+        self.layout = layout = Layout.of(state, **limits)
+        arrays = layout.pack(jax.tree.leaves(state))
+        self.states = [cg.State(name, array) for name, array in zip(layout.array_names, arrays, strict=True)]
+
+    def _leaves(self) -> dict[str, Any]:
+        """The state's arrays by name."""
+        return dict(zip(self.layout.names, self.layout.unpack([state.value for state in self.states]), strict=True))
+
+    @property
+    def _steps(self) -> int:
+        return int(self.states[self.layout.array_names.index(self._counter)].value)
 
     def _list_inputs(self) -> None:
         self.inputs = [*(group.rate for group in self.param_groups if group.schedule is None), *self.states]
@@ -189,7 +205,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of the state's arrays by name, and the groups' rates where those are numbers."""
-        arrays: dict[str, Any] = {state.short_name: np.array(state.value) for state in self.states}
+        arrays: dict[str, Any] = {name: np.array(leaf) for name, leaf in self._leaves().items()}
         for index, group in enumerate(self.param_groups):
             if group.schedule is None:
                 arrays[f"lr.{index}"] = np.array(group.rate.value)
@@ -204,8 +220,9 @@ class Optimizer:
         if wrong:
             raise InputError(f"the state does not fit this {type(self).__name__}: {', '.join(wrong[:8])}. It must come "
                              "from an optimizer of the same kind, options and parameters.")
-        for state in self.states:
-            state.value = arrays[state.short_name]
+        leaves = [np.asarray(arrays[name], own[name].dtype) for name in self.layout.names]
+        for state, array in zip(self.states, self.layout.pack(leaves), strict=True):
+            state.value = array
         for index, group in enumerate(self.param_groups):
             if group.schedule is None:
                 group["lr"] = float(arrays[f"lr.{index}"])
@@ -217,14 +234,14 @@ class Optimizer:
         Raises:
             InputError: when the optimizer was made without `average=`.
         """
-        averages = [state for state in self.states if state.short_name.startswith("average.")]
+        averages = {name: leaf for name, leaf in self._leaves().items() if name.startswith("average.")}
         if not averages:
             raise InputError(f"{type(self).__name__} keeps no moving average: make it with average=0.999, for example.")
         params = self.params
         kept = [p.value for p in params]
         try:
-            for state in averages:
-                params[int(state.short_name.rpartition(".")[2])].value = state.value
+            for name, value in averages.items():
+                params[int(name.rpartition(".")[2])].value = value
             yield
         finally:
             for p, value in zip(params, kept, strict=True):
@@ -278,7 +295,7 @@ class Optimizer:
             if np.shape(g) != p.shape:
                 raise InputError(f"the gradient of {p!r} has shape {np.shape(g)}.")
         numbers = tuple([self.index[p] for p in given])
-        news = update(*given.values(), *given, *self.inputs, plan=self.plan, tree=self.tree, numbers=numbers)
+        news = update(*given.values(), *given, *self.inputs, plan=self.plan, layout=self.layout, numbers=numbers)
         for held, new in zip([*given, *self.states], news, strict=True):
             held.value = new
 

@@ -17,6 +17,8 @@ Betas = tuple[float, float]
 class _Ruled(Optimizer):
     """An optimizer of one of the rules, which refuses wrong options when it is made and when a group is added."""
 
+    elementwise = True
+
     def __init__(self, params: Any, lr: Any, options: dict[str, Any], common: dict[str, Any]):
         options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
         self._check({"lr": lr, **options})

@@ -26,6 +26,7 @@ from ..framework.operators.accumulate import plus
 from ..framework.rules import filled
 from ..framework.structure import Structure, linearize, placeholders
 from ..framework.templates import Held, Parameter
+from ..framework.xla import jit
 from .update import update
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _program(optimizer: Optimizer, structure: Structure, how: tuple, origins: An
         inputs: list[Node] = list(placeholders([held.aval for held in optimizer.inputs]))
         fresh: list[Node] = list(placeholders([optimizer.params[i].aval for i in numbers])) if stale else []
         olds = fresh or [leaves[places[i]] for i in numbers]
-        news = update(*known[count:], *olds, *inputs, plan=plan, tree=optimizer.tree, numbers=numbers)
+        news = update(*known[count:], *olds, *inputs, plan=plan, layout=optimizer.layout, numbers=numbers)
         # States first: a donated input goes to the first output of its shape, which must not be a parameter.
         return [*known[:count], *news[len(numbers):], *news[:len(numbers)]], [*leaves, *inputs, *fresh]
 
@@ -117,7 +118,7 @@ def _program(optimizer: Optimizer, structure: Structure, how: tuple, origins: An
     # The old state is written over: nobody else holds it. The parameters' old values may be read later by graphs.
     first = len(structure.in_avals) + len(optimizer.inputs) - len(optimizer.states)
     donated = tuple(range(first, first + len(optimizer.states)))
-    found = structure.derived[how] = _Program(made, jax.jit(made.evaluate, donate_argnums=donated))
+    found = structure.derived[how] = _Program(made, jit(made.evaluate, donate_argnums=donated))
     record_compilation(made, what)
     return found
 

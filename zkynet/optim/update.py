@@ -16,6 +16,7 @@ import optax
 from ..framework import cg
 from ..framework.attributes import exact
 from ..framework.operator import FunctionOperator
+from .packing import Layout, by_parameter, together
 
 Schedule = Callable[[Any], Any]
 
@@ -41,6 +42,7 @@ class Settings:
     clip_norm: float | None = None
     accumulate: int = 1
     average: float | None = None
+    elementwise: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,8 @@ class Plan:
         return state
 
     def _rule(self, group: GroupPlan) -> optax.GradientTransformation:
-        return self.transformation(**dict(group.options))
+        rule = self.transformation(**dict(group.options))
+        return together(rule) if self.settings.elementwise else rule
 
     def _members(self, arrays: Arrays) -> list[tuple[GroupPlan, Arrays]]:
         """The arrays of each group."""
@@ -81,14 +84,14 @@ class Plan:
 
     def apply(self, grads: Arrays, params: Arrays, rates: Sequence[Any], state: Any) -> tuple[Arrays, Any]:
         """New parameters and state. State of parameters that are not given stays as it is."""
-        inner = _by_parameter(lambda own: {i: own[i] for i in params if i in own}, state)
+        inner = by_parameter(lambda own: {i: own[i] for i in params if i in own}, state)
         grads = self._prepared(grads, params)
         step = self._update if self.settings.accumulate == 1 else self._accumulated
         news, following = step(grads, params, rates, inner)
         decay = self.settings.average
         if decay is not None:
             following["average"] = {i: decay * a + (1.0 - decay) * news[i] for i, a in inner["average"].items()}
-        return news, _by_parameter(lambda old, new: {**old, **new}, state, following)
+        return news, by_parameter(lambda old, new: {**old, **new}, state, following)
 
     def _prepared(self, grads: Arrays, params: Arrays) -> Arrays:
         """Gradients of descent in the parameters' dtype, clipped."""
@@ -141,24 +144,15 @@ def plan_of(transformation: Any, groups: tuple[GroupPlan, ...], settings: Settin
     return _plans.setdefault(key, Plan(transformation, groups, settings))
 
 
-def _by_parameter(change: Callable[..., Any], *states: Any) -> Any:
-    """The state with every dict by parameter changed; other leaves are those of the last state."""
-
-    def is_one(tree: Any) -> bool:
-        return isinstance(tree, dict) and all(isinstance(key, int) for key in tree)
-
-    return jax.tree.map(lambda *nodes: change(*nodes) if is_one(nodes[0]) else nodes[-1], *states, is_leaf=is_one)
-
-
-def _body(*arrays: Any, plan: Plan, tree: Any, numbers: tuple[int, ...]) -> tuple[Any, ...]:
+def _body(*arrays: Any, plan: Plan, layout: Layout, numbers: tuple[int, ...]) -> tuple[Any, ...]:
     count = len(numbers)
     rates = 2 * count + sum(group.schedule is None for group in plan.groups)
     news, following = plan.apply(dict(zip(numbers, arrays[:count], strict=True)),
                                  dict(zip(numbers, arrays[count:2 * count], strict=True)), arrays[2 * count:rates],
-                                 jax.tree.unflatten(tree, arrays[rates:]))
-    return (*[news[i] for i in numbers], *jax.tree.leaves(following))
+                                 jax.tree.unflatten(layout.tree, layout.unpack(arrays[rates:])))
+    return (*[news[i] for i in numbers], *layout.pack(jax.tree.leaves(following)))
 
 
-# Inputs: gradients and parameters of these numbers, the rates of the groups without schedule, the leaves of the state.
+# Inputs: gradients and parameters of these numbers, the rates of the groups without schedule, the state as it is kept.
 update = FunctionOperator(_body, "optimizer_step", [cg.Variable("arrays", differentiable=False)],
-                          {"plan": None, "tree": None, "numbers": ()}, variadic=True)
+                          {"plan": None, "layout": None, "numbers": ()}, variadic=True)

@@ -13,6 +13,7 @@ import numpy as np
 from ..framework import op
 from ..framework.compile import record_compilation
 from ..framework.compiled import Traced, trace
+from ..framework.xla import jit
 
 
 class Loop:
@@ -41,7 +42,7 @@ class Loop:
         self.sources = [(True, changing[held]) if held in changing else (False, next(fixed))
                         for held in traced.captured]
         self.sums = len(traced.structure.outputs) - len(self.updated) - 1
-        self.program = jax.jit(self._run)
+        self.program = jit(self._run)
         record_compilation(self.structure, what)
 
     def start(self, totals: Sequence[Any] = ()) -> list[Any]:

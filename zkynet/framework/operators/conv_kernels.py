@@ -1,20 +1,18 @@
 """How convolutions are computed.
 
 Inside, channels are the last axis: XLA cancels the transposes between neighbours. How the sums are done is
-chosen for XLA's CPU backend (jaxlib 0.10, 2 cores, milliseconds, float32):
+chosen for XLA's CPU backend (jaxlib 0.10 with the options of framework/xla.py, 2 cores, milliseconds, float32):
 
-- Few inputs per output (3 x 3 x 3 channels, batch 64, 32 x 32): patches and one product 2.2, lax.conv 5.7; its
-  weight gradient 2.0 instead of 5.8. With more the patches no longer fit the cache and take longer than
-  lax.conv (8 channels: 15 to 29 instead of 5), so the limit is low.
+- Few inputs per output, as patches and one product instead of lax.conv: 3 channels, 3 x 3 (batch 64, 32 x 32) 2.8
+  instead of 3.7, its weight gradient 2.5 instead of 2.8; 1 channel, 5 x 5 (28 x 28) 1.4 instead of 4.0. With more the
+  patches no longer fit the cache (16 channels, 32 x 32: 46 instead of 3.9), so the limit is low.
 - Groups (64 channels, batch 16, 32 x 32): lax.conv with 4 groups 37 forward, 407 for the weights; one lax.conv
   for each group 3.4 and 6.2.
 - Depthwise (the same): lax.conv 29 forward, 29 for the input, 14 for the weights; shifted products 0.7, 0.8 and 9.7.
   With 256 channels of 14 x 14 the weights took 78 and 4.7.
 - The weight gradient of 32 to 64 channels (batch 64, 16 x 16): lax.conv with the batch in the place of the channels
-  8.0. Patches along one axis and three products took 6.5, but made a net's step need half as much memory again.
+  6.6; patches along one axis and three products 10; patches of 4 examples at a time and one product each 8.2.
 
-A step of the net in benchmarks/conv_net.py takes 0.35 to 0.45 of jax.grad's (channels first, pooling by
-reduce_window). Half of what is gained is memory that need not be taken from the system: 33 MB instead of 89.
 Other platforms get lax.conv throughout (not measured there).
 """
 
@@ -29,6 +27,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ..xla import on_cpu
+
 # Patches (kernel positions x channels) up to this many columns are formed explicitly.
 _PATCH = 32
 # Groups up to this many are convolutions of their own, and depthwise kernels up to this many taps are unrolled.
@@ -36,13 +36,6 @@ _GROUPS = 32
 _TAPS = 64
 
 Pairs = Sequence[tuple[int, int]]
-
-
-def on_cpu() -> bool:
-    """Whether programs are compiled for the CPU now (kernels are chosen by that)."""
-    device = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
-    platform = getattr(device, "platform", device) or jax.default_backend()
-    return platform == "cpu"
 
 
 def to_last(x: jax.Array) -> jax.Array:
