@@ -11,7 +11,6 @@ import pytest
 from cases import sample
 from checks import floats, same
 
-import zkynet
 from zkynet.framework import op
 from zkynet.framework.errors import InputError, ShapeError
 from zkynet.framework.operators import conv_kernels
@@ -76,12 +75,6 @@ def test_ways_of_computing_agree(channels: tuple[int, int, int], monkeypatch: py
         monkeypatch.setattr(conv_kernels, "on_cpu", lambda: False)
         for a, b in zip(chosen, all_three(), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
-
-
-def test_the_platform_is_that_of_the_device_in_force():
-    assert conv_kernels.on_cpu() == (jax.default_backend() == "cpu")
-    with zkynet.device("cpu"):
-        assert conv_kernels.on_cpu()
 
 
 def test_a_convolution_is_one_node():
