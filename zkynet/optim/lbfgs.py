@@ -114,9 +114,9 @@ class LBFGS(Optimizer):
         if any(p.dtype.kind == "c" for p in params):
             raise InputError("LBFGS needs real parameters; split complex ones into two.")
         dtype = jnp.result_type(np.float32, *[p.dtype for p in params])
-        memory = Memory.empty(options["history_size"], sum(prod(p.shape) for p in params), dtype)
+        size = sum(prod(p.shape) for p in params)
         self.index = {p: number for number, p in enumerate(params)}
-        self._keep(memory, small=0)
+        self._keep(lambda _: Memory.empty(options["history_size"], size, dtype), (), small=0)
 
     def step(self, closure: Callable[[], Any]) -> jax.Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Minimise what `closure` returns, for up to max_iter iterations.

@@ -170,13 +170,13 @@ class Optimizer:
         keep_large_blocks()
         self._plan = None
         self.index = {p: number for number, p in enumerate(self.params)}
-        state = self.plan.init({number: p.value for p, number in self.index.items()})
-        self._keep(state)
+        self._keep(self.plan.init, {number: p.value for p, number in self.index.items()})
         self._list_inputs()
 
-    def _keep(self, state: Any, **limits: int) -> None:
-        self.layout = layout = Layout.of(state, **limits)
-        arrays = layout.pack(jax.tree.leaves(state))
+    def _keep(self, init: Callable[[Any], Any], params: Any, **limits: int) -> None:
+        """The state that init gives, which one program computes: array by array each shape would be one."""
+        self.layout = layout = Layout.of(jax.eval_shape(init, params), **limits)
+        arrays = jax.jit(lambda params: layout.pack(jax.tree.leaves(init(params))))(params)
         self.states = [cg.State(name, array) for name, array in zip(layout.array_names, arrays, strict=True)]
 
     def _leaves(self) -> dict[str, Any]:

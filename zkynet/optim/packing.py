@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 SMALL = 2**14  # elements; copying more than these in and out costs more than passing them
@@ -40,10 +39,10 @@ class Layout:
 
     @classmethod
     def of(cls, state: Any, small: int = SMALL) -> Layout:
-        """That of this state; leaves of more than `small` elements, and scalars, stay alone."""
+        """That of this state, of arrays or their shapes; scalars and more than `small` elements stay alone."""
         found, tree = jax.tree_util.tree_flatten_with_path(state)
         names = tuple([jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in found])
-        shapes = tuple([np.shape(leaf) for _, leaf in found])
+        shapes = tuple([leaf.shape for _, leaf in found])
 
         def kind(number: int) -> tuple[str, str]:
             return names[number].rpartition(".")[0], str(found[number][1].dtype)
