@@ -1,7 +1,7 @@
 """Train a ResNet-20 on CIFAR-10.
 
     python examples/cifar10.py --data DIR             (or ZKYNET_CIFAR10=DIR in the environment)
-    python examples/cifar10.py --data DIR --quick     half as wide, 3 epochs: minutes on a CPU, 70 %
+    python examples/cifar10.py --data DIR --quick     half as wide, 3 epochs: 6 minutes on 2 CPU cores, 71 %
 
 The folder holds the python or binary batches of https://www.cs.toronto.edu/~kriz/cifar.html, or a folder of images for
 each class (see `data.cifar10`). The full form is meant for a GPU: 200 epochs of SGD with random crops and flips, the

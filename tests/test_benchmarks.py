@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,9 +15,14 @@ pytest.importorskip("torch")
 ROOT = Path(__file__).parent.parent
 
 
+# Half of the time goes into optimizing programs that run a few times only.
+QUICKLY = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
+
+
 def run(code: str) -> str:
     """What a process of its own prints: the benchmarks are no part of the installed packages."""
-    done = subprocess.run([sys.executable, *code.split()], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *code.split()], cwd=ROOT, capture_output=True, text=True,
+                          env=QUICKLY | os.environ)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
