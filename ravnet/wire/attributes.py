@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from zkynet.framework.errors import InputError
 from zkynet.framework.structure import Structure
 from zkynet.optim import optimizers, schedules
 from zkynet.optim.optimizer import Optimizer
+from zkynet.optim.packing import Layout
 from zkynet.optim.update import GroupPlan, Plan, Settings, plan_of
 
 _PLAIN = (bool, int, str, type(None))
@@ -73,8 +74,8 @@ class AttributeCodec:
         if isinstance(value, schedules.Schedule) and type(value).__name__ in SCHEDULES:
             fields = {field.name: self.encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
             return {"schedule": [type(value).__name__, fields]}
-        if isinstance(value, jax.tree_util.PyTreeDef):
-            return {"tree": True}  # follows from the plan
+        if isinstance(value, Layout):  # its tree and names follow from the plan
+            return {"layout": [self.encode(part) for part in (value.shapes, value.alone, value.packed)]}
         raise InputError(f"{type(value).__name__} {value!r:.80} is no value that a stored graph can hold.")
 
     def _encode_plan(self, plan: Plan) -> dict[str, Any]:
@@ -114,6 +115,7 @@ class AttributeCodec:
             "aval": decode_aval,
             "optimizer": self._decode_plan,
             "schedule": self._decode_schedule,
+            "layout": lambda parts: Placing(*[self.decode(part) for part in parts]),
         }
 
     def _decode_schedule(self, content: Any) -> Any:
@@ -128,11 +130,24 @@ class AttributeCodec:
         return plan_of(OPTIMIZERS[content["name"]].transformation, groups, settings)
 
 
-def tree_of(plan: Plan) -> Any:
-    """The structure of a plan's state, which depends on the number of parameters alone."""
-    count = sum(group.count for group in plan.groups)
-    state = jax.eval_shape(plan.init, {i: jax.ShapeDtypeStruct((), jnp.float32) for i in range(count)})
-    return jax.tree.structure(state)
+class Placing(NamedTuple):
+    """What a file says of a Layout."""
+
+    shapes: Any
+    alone: Any
+    packed: Any
+
+    def layout(self, plan: Plan) -> Layout:
+        """The Layout of this plan's state, whose tree depends on the number of parameters alone."""
+        count = sum(group.count for group in plan.groups)
+        state = jax.eval_shape(plan.init, {i: jax.ShapeDtypeStruct((), jnp.float32) for i in range(count)})
+        scalars = Layout.of(state)
+        leaves = [*self.alone, *(number for group in self.packed for number in group)]
+        numbers = [*leaves, *(size for shape in self.shapes for size in shape)]
+        if (any(number.__class__ is not int or number < 0 for number in numbers)
+                or sorted(leaves) != list(range(len(scalars.names))) or len(self.shapes) != len(leaves)):
+            raise InputError("the state of an optimizer is not laid out as its rule says.")
+        return dataclasses.replace(scalars, shapes=self.shapes, alone=self.alone, packed=self.packed)
 
 
 # Avals ---------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from zkynet.framework.operator import Signature, _projection, output
 from zkynet.framework.structure import Structure, literal, literal_signature
 from zkynet.optim.update import update
 
-from .attributes import AttributeCodec, decode_aval, encode_aval, tree_of
+from .attributes import AttributeCodec, decode_aval, encode_aval
 from .container import read_container, write_container
 from .graph import CallGraph, Late, Leaf
 from .operators import exported_bytes, import_program, is_named, named
@@ -248,8 +248,7 @@ class _Reader:
     def _signature(self, operator: Any, attributes: int, inputs: list[Any]) -> Signature:
         attrs = self.decoded.get(attributes)
         if attrs is None:
-            attrs = self.decoded[attributes] = self.codec.decode([
-                item for item in self.document.attributes[attributes] if item != {"tree": True}])
+            attrs = self.decoded[attributes] = self.codec.decode(self.document.attributes[attributes])
         if operator is output:
             tupled = inputs[0]
             return _projection(tupled, _index(attrs[0], len(tupled.aval)))
@@ -259,8 +258,8 @@ class _Reader:
 
             return literal_signature(aval_of(attrs[0]), attrs[0])
         if operator is update:
-            plan, numbers = attrs
-            attrs = plan, tree_of(plan), numbers
+            plan, placing, numbers = attrs
+            attrs = plan, placing.layout(plan), numbers
         if any(isinstance(aval, tuple) for aval in avals):
             raise FormatError(f"operator {operator.name} is given a tuple of values.")
         if not operator.variadic and len(avals) != len(operator.inputs):

@@ -116,7 +116,7 @@ class LBFGS(Optimizer):
         dtype = jnp.result_type(np.float32, *[p.dtype for p in params])
         size = sum(prod(p.shape) for p in params)
         self.index = {p: number for number, p in enumerate(params)}
-        self._keep(lambda _: Memory.empty(options["history_size"], size, dtype), (), small=0)
+        self._keep(lambda _: Memory.empty(options["history_size"], size, dtype), {}, small=0)
 
     def step(self, closure: Callable[[], Any]) -> jax.Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Minimise what `closure` returns, for up to max_iter iterations.

@@ -173,10 +173,14 @@ class Optimizer:
         self._keep(self.plan.init, {number: p.value for p, number in self.index.items()})
         self._list_inputs()
 
-    def _keep(self, init: Callable[[Any], Any], params: Any, **limits: int) -> None:
-        """The state that init gives, which one program computes: array by array each shape would be one."""
+    def _keep(self, init: Callable[[Any], Any], params: dict[int, Any], **limits: int) -> None:
+        """The state that init gives, which one program computes: array by array each shape would be one.
+
+        Values that are not computed yet, as in a recording, have a shape and a dtype, which is what most rules look at.
+        """
         self.layout = layout = Layout.of(jax.eval_shape(init, params), **limits)
-        arrays = jax.jit(lambda params: layout.pack(jax.tree.leaves(init(params))))(params)
+        known = {number: value for number, value in params.items() if isinstance(value, jax.Array)}
+        arrays = jax.jit(lambda given: layout.pack(jax.tree.leaves(init({**params, **given}))))(known)
         self.states = [cg.State(name, array) for name, array in zip(layout.array_names, arrays, strict=True)]
 
     def _leaves(self) -> dict[str, Any]:
