@@ -29,8 +29,8 @@ SECONDS = 20  # for one file: what is not refused by then, hangs
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2, 7, 10**6, 2**31, 2**63, 10**30, -10**18, 0.0, 1.5, -1e308, "", "x", "float32",
     "add", "../../etc/passwd", "__import__('os')", [], [0], [[]], [-1], [10**12], {}, {"float": "nan"},
-    {"dtype": "object"}, {"program": 0}, {"program": 99}, {"optimizer": {}}, {"slice": [0, 1]}, {"layout": [[], [0, 0], []]},
-    {"aval": ["float32", [10**9]]}]
+    {"dtype": "object"}, {"program": 0}, {"program": 99}, {"optimizer": {}}, {"slice": [0, 1]},
+    {"layout": [[], [0, 0], []]}, {"aval": ["float32", [10**9]]}]
 
 
 @pytest.fixture
