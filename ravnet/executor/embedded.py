@@ -198,12 +198,11 @@ class Run(threading.Thread):
             error = self._keeper.finish()
             if error is not None:
                 status, message = "stopped", str(error)
-            if isinstance(error, GraphGone):
-                self._store.remove_files(self._graph)
-            else:
+            with contextlib.suppress(StoreError):  # a full disk: it is found interrupted, which is as good
                 status = status or ("failed" if self._store.failures(self._graph) else "computed")
-                with contextlib.suppress(StoreError):  # a full disk: it is found interrupted, which is as good
-                    self._store.mark(self._graph, status, message)
+                self._store.mark(self._graph, status, message)
+                if self._store.is_gone(self._graph):  # a file may have been written while they were removed
+                    self._store.remove_files(self._graph)
         finally:
             self._claim.close()
 
@@ -282,12 +281,7 @@ class Keeper(threading.Thread):
             if values is not None:
                 arrays = {number: arrived(value) for number, value in values.items()}
                 checkpoint = {number: array for number, array in arrays.items() if not isinstance(array, Failure)}
-        try:
-            self._store.keep(self._graph, found, items[-1][0], checkpoint)
-        except StoreError:
-            if not self._store.folder_of(self._graph).exists():
-                raise GraphGone from None
-            raise
+        self._store.keep(self._graph, found, items[-1][0], checkpoint)
 
 
 def read(content: bytes) -> CallGraph:

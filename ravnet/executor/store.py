@@ -207,6 +207,10 @@ class Store:
         """Remove the folder of a graph that is forgotten."""
         shutil.rmtree(self.folder_of(graph), ignore_errors=True)
 
+    def is_gone(self, graph: int) -> bool:
+        """Whether it was flushed."""
+        return not self._rows("SELECT 1 FROM graphs WHERE id = ?", graph)
+
     # Results ---------------------------------------------------------------------------------------------
 
     def keep(self, graph: int, found: Mapping[int, np.ndarray | Failure], done: int,

@@ -25,8 +25,12 @@ def on_cpu() -> bool:
     return platform == "cpu"
 
 
-def jit(function: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
-    """`jax.jit` with `compiler_options`. While JAX traces another program, the function becomes part of that."""
+def jit(function: Callable[..., Any], **arguments: Any) -> Any:
+    """`jax.jit` with `compiler_options`. While JAX traces another program, the function becomes part of that.
+
+    Returns:
+        the function, compiled when it is called; `lower(*given)` as of `jax.jit`.
+    """
     options = compiler_options() if on_cpu() else None
     program = jax.jit(function, compiler_options=options, **arguments)
     if options is None:
@@ -41,6 +45,7 @@ def jit(function: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
                 raise
             return function(*given)
 
+    vars(run)["lower"] = program.lower
     return run
 
 
