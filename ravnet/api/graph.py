@@ -18,6 +18,7 @@ from zkynet.framework.session import Session, current_session
 
 from ..errors import ExecutionError, PersistNameError, StateError
 from ..executor.engine import Engine, Failure
+from ..executor.federated import Rules
 from ..functions import FUNCTIONS, Function
 from ..wire.graph import CallGraph, Leaf
 from .fetched import Fetched, fetched
@@ -43,7 +44,7 @@ class GraphRecord:
         id: the engine's number of the graph; None before it is activated.
 
     Raises:
-        InputError: for an unknown approach, or rules that are no JSON.
+        InputError: for an unknown approach, rules that are no JSON, or a federated graph's that are wrong.
     """
 
     def __init__(self, **about: Any):
@@ -87,6 +88,8 @@ class GraphRecord:
             if function.random and params.get("seed") is None:
                 params = {**params, "seed": _fresh_seed()}
         values = [self._value(item) for item in inputs]
+        if function.supplied and not inputs:
+            self._require_federated(function)
         for value in values:
             late = late or value.__class__ is Ref
         if late:
@@ -149,6 +152,11 @@ class GraphRecord:
     def _given(self, value: Node | Ref) -> Leaf | None:
         ref = value._value if isinstance(value, Node) else value
         return self.recorder.graph.leaves.get(ref.number) if isinstance(ref, Ref) else None
+
+    def _require_federated(self, function: Function) -> None:
+        if self.about["approach"] != "federated":
+            raise InputError(f"{function.usage} has no inputs here, which only the participants of a federated graph "
+                             "supply: make it with R.Graph(approach='federated', rules=), or pass them.")
 
     def _check_values(self, function: Function, values: Sequence[Any], params: Mapping[str, Any]) -> None:
         assert function.check is not None
@@ -248,6 +256,8 @@ def _check(about: Mapping[str, Any]) -> None:
             json.loads(rules)
         except (TypeError, ValueError) as error:
             raise InputError(f"rules are given as JSON text, but got {rules!r} ({error}).") from None
+    if approach == "federated":
+        Rules.read(rules)
 
 
 def _array(value: Any) -> np.ndarray:

@@ -36,12 +36,15 @@ def percent(info: GraphInfo) -> int:
 
 
 def _lines(stream: TextIO) -> tuple[Callable[[GraphInfo], None], Callable[[], None]]:
-    shown = -1
+    shown, told = -1, ""
 
     def show(info: GraphInfo) -> None:
-        nonlocal shown
+        nonlocal shown, told
         now = percent(info) // _STEP * _STEP
-        if now > shown:
+        if info.status == "executing" and info.message and info.message != told:
+            told = info.message
+            print(f"graph {info.id} {told}", file=stream, flush=True)
+        elif now > shown:
             shown = now
             print(f"graph {info.id}: {now} % ({info.done} of {info.total} calls)", file=stream, flush=True)
 
@@ -61,7 +64,8 @@ def _bar(stream: TextIO) -> tuple[Callable[[GraphInfo], None], Callable[[], None
 
     def show(info: GraphInfo) -> None:
         name = str(info.about.get("name") or "").replace("[", "(")  # rich reads brackets as markup
-        bar.update(task, description=f"graph {info.id} {name}", total=max(1, info.total), percent=percent(info),
+        waits = f" {info.message}" if info.status == "executing" else ""
+        bar.update(task, description=f"graph {info.id} {name}{waits}", total=max(1, info.total), percent=percent(info),
                    completed=max(1, info.total) if percent(info) == 100 else info.done)
 
     return show, bar.stop

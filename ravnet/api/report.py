@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..executor.cost import Cost
+from ..executor.federated import Rules
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
@@ -27,16 +28,23 @@ class Activation:
 
     @property
     def participants(self) -> int:
-        """The largest number of participants that is of use."""
-        return self.cost.participants
+        """The largest number of participants that is of use; for a federated graph, how many it waits for."""
+        return self.cost.participants if self._rules is None else self._rules.max_clients
+
+    @property
+    def _rules(self) -> Rules | None:
+        return Rules.read(self.about.get("rules")) if self.about.get("approach") == "federated" else None
 
     def __str__(self) -> str:
-        cost = self.cost
+        cost, rules = self.cost, self._rules
+        participants = (f"participants that are of use: {cost.participants} at most" if rules is None else
+                        f"participants that it waits for: {rules.max_clients}, with the columns "
+                        f"{', '.join(rules.columns)}")
         lines = [f"graph {self.id} {self.about.get('name') or ''} ({self.about.get('approach')}) is activated",
                  f"  cost: {scaled(cost.flops)}FLOP, {scaled(cost.bytes)}B moved (estimates)",
                  f"  calls: {cost.calls} of {cost.programs} programs",
                  f"  independent parts: {cost.parts}",
-                 f"  participants that are of use: {cost.participants} at most"]
+                 f"  {participants}"]
         if cost.late:
             lines[2] += f"; the cost of {cost.late} is known at execution only"
         return "\n".join(lines)

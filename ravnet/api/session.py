@@ -145,11 +145,12 @@ def Graph(name: str | None = None, algorithm: str | None = None, approach: str =
 
     Args:
         approach: "distributed" or "federated".
-        rules: of a federated graph, as JSON text.
+        rules: of a federated graph, as JSON text:
+            {"rules": {column: {"min": number, "max": number}, ...}, "max_clients": n}.
         gpu_required: "yes" or "no".
 
     Raises:
-        InputError: for an unknown approach, or rules that are no JSON.
+        InputError: for an unknown approach, rules that are no JSON, or a federated graph's that are wrong.
     """
     session = _the_session()
     about = {"name": name, "algorithm": algorithm, "approach": approach, "rules": rules, "gpu_required": gpu_required}
@@ -181,22 +182,18 @@ def execute(participants: int = 1, graph_id: int | None = None) -> None:
     """Begin to compute the current graph (or another one of the account), in the background; returns at once.
 
     A run that was stopped or killed goes on: what was stored is not computed again. At the end of the script, Python
-    waits for it.
+    waits for it. A federated graph waits for its participants first.
 
     Args:
         participants: how many shall share the work. The embedded engine is one, whatever is asked for.
 
     Raises:
-        StateError: without a graph, before `activate`, while it runs, when it is done, and for a federated graph.
+        StateError: without a graph, before `activate`, while it runs, and when it is done.
     """
     if isinstance(participants, bool) or not isinstance(participants, int) or participants < 1:
         raise InputError(f"participants is a number from 1 on, but got {participants!r}.")
     session = _the_session()
-    target = session.target(graph_id)
-    if target.about.get("approach") == "federated":
-        raise StateError(f"graph {target.id} is federated: participants compute it on rows of their own, and that "
-                         "comes with the remote service, which this version does not have.")
-    session.engine.start(target.id, participants)
+    session.engine.start(session.target(graph_id).id, participants)
 
 
 def track_progress(graph_id: int | None = None) -> GraphInfo:

@@ -13,10 +13,15 @@ from ..api import session
 from ..api.graph import APPROACHES
 from ..api.report import table
 from ..errors import StateError
+from ..executor.engine import Engine, GraphInfo
 
 __all__ = ["Client", "initialize", "list_graphs", "participate"]
 
-_WAITING = ("activated", "interrupted", "stopped")
+_WAITING = {"distributed": ("activated", "interrupted", "stopped"),
+            "federated": ("activated", "interrupted", "stopped", "executing")}
+_OTHERS = {"distributed": "it is computed of the data of its participants, who contribute them by "
+                          "ravpy.federated.participate.participate(graph_id=, file_path=)",
+           "federated": "it has data of its own, and is computed by ravpy.distributed.participate.participate()"}
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,12 @@ def list_graphs(approach: str | None = None) -> list[dict[str, Any]]:
         raise InputError(f"the approach of graphs is one of {', '.join(APPROACHES)}, but got {approach!r}.")
     rows = [{"id": info.id, **{key: info.about.get(key) for key in ("name", "approach", "algorithm", "rules")},
              "status": info.status, "cost": info.cost.get("flops")}
-            for info in _graphs() if approach in (None, info.about.get("approach"))]
+            for info in engine().graphs() if approach in (None, info.about.get("approach"))]
     print(table(rows))
     return rows
 
 
-def participate(token: Any = None, graph_id: int | None = None) -> Any:
+def participate(token: Any = None, graph_id: int | None = None) -> GraphInfo:
     """Compute a graph of the account on this machine, and show the progress until it is done.
 
     Args:
@@ -73,12 +78,8 @@ def participate(token: Any = None, graph_id: int | None = None) -> Any:
         StateError: when there is no such graph, none waits, or it is a federated one.
         ExecutionError: when it came to a stop.
     """
-    if token is not None and (_client is None or _client.token != token):
-        initialize(token)
-    graph = _chosen(graph_id)
-    if graph.about.get("approach") == "federated":
-        raise StateError(f"graph {graph.id} is federated: it is computed where the data are, by "
-                         "ravpy.federated.participate.participate(graph_id=, file_path=).")
+    of_token(token)
+    graph = chosen(graph_id, "distributed")
     if graph.status in ("computed", "failed"):
         print(f"graph {graph.id} is computed already")
         return graph
@@ -87,18 +88,32 @@ def participate(token: Any = None, graph_id: int | None = None) -> Any:
     return track_progress(graph_id=graph.id)
 
 
-def _graphs() -> list[Any]:
-    return session._the_session().engine.graphs()
+def of_token(token: Any) -> None:
+    """Go on as this account, if one is given."""
+    if token is not None and (_client is None or _client.token != token):
+        initialize(token)
 
 
-def _chosen(graph_id: int | None) -> Any:
-    graphs = _graphs()
+def engine() -> Engine:
+    """The account's."""
+    return session._the_session().engine
+
+
+def chosen(graph_id: int | None, approach: str) -> GraphInfo:
+    """The graph of this id, or else the oldest one of an approach that waits for someone to take part.
+
+    Raises:
+        StateError: when there is none, or it is of another approach.
+    """
+    graphs = engine().graphs()
     if graph_id is not None:
         found = [info for info in graphs if info.id == graph_id]
         missing = f"the account has no graph {graph_id!r}"
     else:
-        found = [info for info in graphs if info.status in _WAITING and info.about.get("approach") == "distributed"]
-        missing = "no graph of the account waits to be computed: its requester calls R.activate() first"
+        found = [info for info in graphs if info.status in _WAITING[approach] and info.about["approach"] == approach]
+        missing = f"no {approach} graph of the account waits for participants: its requester calls R.activate() first"
     if not found:
         raise StateError(f"{missing}. list_graphs() shows those that there are.")
+    if found[0].about["approach"] != approach:
+        raise StateError(f"graph {graph_id} is {found[0].about['approach']}: {_OTHERS[approach]}.")
     return found[0]

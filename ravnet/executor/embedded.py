@@ -27,12 +27,14 @@ from ..errors import StateError
 from ..functions import learners
 from ..wire.graph import CallGraph, Late
 from .engine import Failure, GraphInfo
+from .federated import Part, Rules, statistics
 from .run import Stopped, execute, needed_calls
 from .store import GraphGone, Store, StoreError
 
 CHECKPOINT = 10.0  # seconds between checkpoints, at least
 _SHARE = 20  # and so many times what one takes
 _PAUSE = 0.02  # seconds between commits
+_POLL = 0.2  # seconds between looks for participants of other processes
 _BACKLOG = 256 * 2**20  # bytes that may wait to be stored
 
 
@@ -146,6 +148,18 @@ class EmbeddedEngine:
         """Why values failed."""
         return self.store.failures(graph)
 
+    def contribute(self, graph: int, source: str, part: Part) -> str:
+        """Take a participant's part of a federated graph; returns how many have contributed.
+
+        Raises:
+            StateError: when the graph is not federated, all parts are there, or this source's is.
+        """
+        about = self._existing(graph).about
+        if about.get("approach") != "federated":
+            raise StateError(f"graph {graph} is {about.get('approach')}: it has data of its own and takes no others.")
+        most = Rules.read(about.get("rules")).max_clients
+        return contributed(self.store.contribute(graph, source, part, most), most)
+
     def is_of(self, token: str) -> bool:
         """Whether it is the token's account."""
         return self.store.account(token) == self._account
@@ -174,6 +188,8 @@ class Run(threading.Thread):
         status, message = "stopped", ""
         self._keeper.start()
         try:
+            if self._content.about.get("approach") == "federated":
+                self._gather()
             known = Known(self._store, self._graph)
             wanted = self._store.wanted(self._graph)
             self._checkpoints = not set(known) <= wanted
@@ -192,6 +208,22 @@ class Run(threading.Thread):
             raise
         finally:
             self._end(status, message)
+
+    def _gather(self) -> None:
+        """Wait for the participants of a federated graph. The statistics of their parts are known from then on."""
+        most = Rules.read(self._content.about.get("rules")).max_clients
+        told, parts = -1, self._store.parts(self._graph)
+        while len(parts) < most:
+            if len(parts) > told:
+                told = len(parts)
+                self._store.mark(self._graph, "executing", f"waits for participants: {contributed(told, most)}")
+            if self.stopped.wait(_POLL):
+                raise Stopped
+            if self._store.is_gone(self._graph):
+                raise GraphGone
+            parts = self._store.parts(self._graph)
+        self._store.mark(self._graph, "executing")
+        self._store.keep(self._graph, statistics(self._content, parts), 0)
 
     def _end(self, status: str, message: str) -> None:
         try:
@@ -282,6 +314,11 @@ class Keeper(threading.Thread):
                 arrays = {number: arrived(value) for number, value in values.items()}
                 checkpoint = {number: array for number, array in arrays.items() if not isinstance(array, Failure)}
         self._store.keep(self._graph, found, items[-1][0], checkpoint)
+
+
+def contributed(parts: int, most: int) -> str:
+    """How many participants of a federated graph have done their part."""
+    return f"{parts} of {most} have contributed"
 
 
 def read(content: bytes) -> CallGraph:

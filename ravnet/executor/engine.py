@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..wire.graph import CallGraph
+from .federated import Part
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class GraphInfo:
         cost: what `Cost.summary` gave.
         status: "activated", "executing", "computed", "failed" (computed, but for some ops), "stopped" (by an error of
             the engine, or by the user) or "interrupted" (its process ended).
-        message: why it stopped.
+        message: why it stopped, or what it waits for.
         done, total: calls of programs.
     """
 
@@ -85,6 +86,10 @@ class Engine(Protocol):
 
     def failures(self, graph: int) -> list[str]:
         """Why values failed."""
+        ...
+
+    def contribute(self, graph: int, source: str, part: Part) -> str:
+        """Take a participant's part of a federated graph, from a source once; returns how many have contributed."""
         ...
 
     def flush(self) -> None:

@@ -26,12 +26,13 @@ import numpy as np
 
 from ..errors import ExecutionError, StateError
 from .engine import Failure, GraphInfo
+from .federated import Part
 
-VERSION = 1
 SMALL = 64 * 2**10  # bytes; larger results are files
 _WAIT = 30.0  # seconds for other processes' transactions
 
-_TABLES = """
+# What each version of the format adds.
+_TABLES = ("""
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE accounts (id INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE);
 CREATE TABLE graphs (
@@ -44,7 +45,12 @@ CREATE TABLE names (
 CREATE TABLE results (
     graph INTEGER NOT NULL REFERENCES graphs ON DELETE CASCADE, number INTEGER NOT NULL, kept INTEGER NOT NULL,
     dtype TEXT, shape TEXT, crc INTEGER, data BLOB, failure TEXT, PRIMARY KEY (graph, number));
-"""
+""", """
+CREATE TABLE parts (
+    graph INTEGER NOT NULL REFERENCES graphs ON DELETE CASCADE, source TEXT NOT NULL, part TEXT NOT NULL,
+    PRIMARY KEY (graph, source));
+""")
+VERSION = len(_TABLES)
 
 
 class StoreError(ExecutionError):
@@ -77,10 +83,12 @@ class Store:
             self._db.execute("PRAGMA foreign_keys = ON")
             with self._transaction() as db:
                 version = db.execute("PRAGMA user_version").fetchone()[0]
-                if version == 0:
-                    for statement in _TABLES.split(";\n"):
+                for statements in _TABLES[version:]:
+                    for statement in statements.split(";\n"):
                         db.execute(statement)
+                if version == 0:
                     db.execute("INSERT INTO about VALUES ('salt', ?)", [secrets.token_hex(16)])
+                if version < VERSION:
                     db.execute(f"PRAGMA user_version = {VERSION}")
         if version > VERSION:
             raise StoreError(f"{self.folder} was written by a newer version of ravnet (its format is {version}, this "
@@ -210,6 +218,28 @@ class Store:
     def is_gone(self, graph: int) -> bool:
         """Whether it was flushed."""
         return not self._rows("SELECT 1 FROM graphs WHERE id = ?", graph)
+
+    # Participants of federated graphs --------------------------------------------------------------------
+
+    def contribute(self, graph: int, source: str, part: Part, most: int) -> int:
+        """Keep a participant's part; returns how many there are now.
+
+        Raises:
+            StateError: when all parts are there, or this source's is.
+        """
+        with self._transaction() as db:
+            sources = [name for name, in db.execute("SELECT source FROM parts WHERE graph = ?", [graph])]
+            if source in sources:
+                raise StateError(f"{source} has contributed to graph {graph} already.")
+            if len(sources) >= most:
+                raise StateError(f"graph {graph} needs no more participants: all {most} have contributed.")
+            db.execute("INSERT INTO parts VALUES (?, ?, ?)", [graph, source, json.dumps(part)])
+        return len(sources) + 1
+
+    def parts(self, graph: int) -> list[Part]:
+        """What participants have contributed, in a fixed order."""
+        rows = self._rows("SELECT part FROM parts WHERE graph = ? ORDER BY source", graph)
+        return [Part(*json.loads(part)) for part, in rows]
 
     # Results ---------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ For sizes n_i, means m_i and variances v_i of the parts, with n = sum n_i:
 
 (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979, for many parts
 at once.) Variances divide by n, as NumPy's do. Each input has one row a participant, and a column for each of the data.
+In a federated graph they are left out: its participants supply them.
 """
 
 from __future__ import annotations
@@ -47,19 +48,21 @@ def _variance(sizes: np.ndarray, means: np.ndarray, variances: np.ndarray) -> np
     return np.average(variances + (means - mean) ** 2, axis=0, weights=sizes)
 
 
-@function("sum n_i m_i / n, of the sizes and means of the participants' parts", "mean of all rows", late=True)
+@function("sum n_i m_i / n, of the sizes and means of the participants' parts", "mean of all rows", late=True,
+          supplied=True)
 def federated_mean(sizes: Any = None, means: Any = None, /) -> Any:
     sizes, means = _parts("federated_mean", sizes=sizes, means=means)
     return np.average(means, axis=0, weights=sizes)
 
 
-@function("sum n_i (v_i + (m_i - mean)^2) / n, with the variances of the parts", "var of all rows", late=True)
+@function("sum n_i (v_i + (m_i - mean)^2) / n, with the variances of the parts", "var of all rows", late=True,
+          supplied=True)
 def federated_variance(sizes: Any = None, means: Any = None, variances: Any = None, /) -> Any:
     return _variance(*_parts("federated_variance", sizes=sizes, means=means, variances=variances))
 
 
 @function("the square root of the variance of all rows, with the standard deviations of the parts", "std of all rows",
-          late=True)
+          late=True, supplied=True)
 def federated_standard_deviation(sizes: Any = None, means: Any = None, deviations: Any = None, /) -> Any:
     sizes, means, deviations = _parts("federated_standard_deviation", sizes=sizes, means=means, deviations=deviations)
     return np.sqrt(_variance(sizes, means, deviations ** 2))

@@ -79,6 +79,7 @@ class Function:
         results: how many results it has, for a number of inputs and parameters.
         variadic: the name of the inputs, where there may be any number.
         extra: unknown parameters are passed on (foreach).
+        supplied: without inputs, it takes what the participants of a federated graph contribute.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Function:
     params: tuple[Parameter, ...] = ()
     variadic: str | None = None
     extra: bool = False
+    supplied: bool = False
 
     def call(self, *inputs: Any, key: Any = None, **params: Any) -> Any:
         """The result for inputs that are nodes (arrays, for a function that runs late), as a node or several.

@@ -199,8 +199,8 @@ def test_a_provider_computes_what_a_requester_activated(run: Runner):
     assert done.stdout.endswith("total 6\n")
 
 
-def ready(name: str, approach: str = "distributed") -> None:
-    R.Graph(name=name, algorithm="a", approach=approach)
+def ready(name: str) -> None:
+    R.Graph(name=name, algorithm="a")
     (R.t([1.0, 2.0]) * 2).persist_op(name=name)
     R.activate()
 
@@ -212,7 +212,7 @@ def test_participate_takes_the_oldest_graph_that_waits(home: Path, raven: None, 
     ready("second")
     assert provider.participate(token="someone").about["name"] == "first"
     assert provider.participate().about["name"] == "second"
-    with pytest.raises(StateError, match="no graph of the account waits to be computed: .*R.activate"):
+    with pytest.raises(StateError, match="no distributed graph of the account waits for participants: .*R.activate"):
         provider.participate(token="someone")
     first = provider.list_graphs()[0]["id"]
     capsys.readouterr()
@@ -222,24 +222,6 @@ def test_participate_takes_the_oldest_graph_that_waits(home: Path, raven: None, 
         provider.participate(graph_id=77)
     with pytest.raises(StateError, match=f"no graph {first}"):
         provider.participate(token="somebody else", graph_id=first)
-
-
-def test_federated_graphs_are_listed_and_wait_for_the_remote_service(home: Path, raven: None):
-    provider = importlib.import_module("ravpy.distributed.participate")
-    utils = importlib.import_module("ravpy.utils")
-    federated = importlib.import_module("ravpy.federated.participate")
-    R.initialize("token")
-    ready("mine", "federated")
-    ready("other")
-    (row,) = utils.list_graphs(approach="federated")
-    assert (row["name"], row["approach"], row["status"]) == ("mine", "federated", "activated")
-    assert len(utils.list_graphs()) == 2
-    with pytest.raises(StateError, match=rf"graph {row['id']} is federated"):
-        provider.participate(graph_id=row["id"])
-    with pytest.raises(StateError, match="federated participation comes with the remote service"):
-        federated.participate(graph_id=row["id"], file_path="data.csv")
-    with pytest.raises(InputError, match="one of distributed, federated, but got 'nearby'"):
-        utils.list_graphs(approach="nearby")
 
 
 # Calls that RavDL's scripts make ----------------------------------------------------------------------------

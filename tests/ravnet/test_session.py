@@ -24,6 +24,7 @@ from zkynet import nn
 from zkynet.framework.errors import InputError, ShapeError
 
 ROOT = Path(__file__).resolve().parents[2]
+RULES = '{"rules": {"age": {"min": 18}}, "max_clients": 1}'
 
 
 def begin(name: str = "test", token: str = "token") -> None:
@@ -180,7 +181,7 @@ def test_a_graph_is_described_in_known_words(home: Path):
     for wrong, message in cases:
         with pytest.raises(InputError, match=message):
             R.Graph(**wrong)
-    assert "'f' (federated), recording" in repr(R.Graph(name="f", approach="federated", rules='{"rules": {}}'))
+    assert "'f' (federated), recording" in repr(R.Graph(name="f", approach="federated", rules=RULES))
 
 
 def test_the_order_of_verbs(home: Path):
