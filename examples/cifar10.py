@@ -60,10 +60,10 @@ def main(arguments: list[str] | None = None) -> float:
     """Train, and give the accuracy on the test set."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("ZKYNET_CIFAR10"), help="folder of CIFAR-10")
-    parser.add_argument("--quick", action="store_true", help="width 8, 3 epochs, a larger rate")
+    parser.add_argument("--quick", action="store_true", help="width 8, 3 epochs")
     parser.add_argument("--depth", type=int, default=20)
     parser.add_argument("--width", type=int, default=None, help="16; 8 with --quick")
-    parser.add_argument("--epochs", type=int, default=None, help="200; 3 with --quick")
+    parser.add_argument("--epochs", type=int, default=None, help="60; 3 with --quick")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--precision", choices=["bfloat16"], default=None)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
@@ -75,12 +75,11 @@ def main(arguments: list[str] | None = None) -> float:
                          "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz unpacks to")
     start = time.perf_counter()
     training, test = (data.cifar10(options.data, part) for part in ("train", "test"))
-    epochs, width = options.epochs or (3 if options.quick else 200), options.width or (8 if options.quick else 16)
+    epochs, width = options.epochs or (3 if options.quick else 60), options.width or (8 if options.quick else 16)
 
     nn.manual_seed(options.seed)
     net = models.CifarResNet(options.depth, width=width)
-    rate, rising = (0.2, 0.3) if options.quick else (0.1, 0.05)
-    schedule = optim.OneCycle(rate, total_steps=epochs * -(-len(training) // options.batch), pct_start=rising)
+    schedule = optim.OneCycle(0.2, total_steps=epochs * -(-len(training) // options.batch))
     optimizer = optim.SGD(lr=schedule, momentum=0.9, nesterov=True, weight_decay=5e-4)
     trainer = train.Trainer(nn.Sequential(Augment(seed=options.seed), net), nn.CrossEntropyLoss(), optimizer,
                             metrics=["accuracy"], prepare=scaled, precision=options.precision, seed=options.seed)

@@ -77,6 +77,26 @@ def test_ways_of_computing_agree(channels: tuple[int, int, int], monkeypatch: py
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(("batch", "parts"), [(12, 2), (35, 5), (13, None), (6, None)])
+def test_weight_gradients_are_summed_over_parts_of_the_batch(batch: int, parts: int | None,
+                                                             monkeypatch: pytest.MonkeyPatch):
+    """Of at least four examples each, and of as many as fit the limit; lax.conv's own derivative is the judge."""
+    x, g = sample(batch, 6, 5, 40), sample(batch, 3, 5, 34)
+    monkeypatch.setattr(conv_kernels, "_PART", 8 * 6 * 5 * 40)
+
+    def weight_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
+        return conv_kernels.kernel_gradient(x, g, (3, 3), (2, 1), ((1, 1), (1, 1)), (1, 1), 1)
+
+    with jax.enable_x64(True):
+        _, vjp = jax.vjp(lambda w: jax.lax.conv_general_dilated(
+            jnp.asarray(x), w, (2, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")),
+            jnp.zeros((3, 3, 40, 34)))
+        np.testing.assert_allclose(weight_gradient(jnp.asarray(x), jnp.asarray(g)), vjp(jnp.asarray(g))[0], rtol=1e-12,
+                                   atol=1e-12)
+        loops = [e.params["length"] for e in jax.make_jaxpr(weight_gradient)(x, g).eqns if e.primitive.name == "scan"]
+    assert loops == ([parts] if parts else [])
+
+
 def test_a_convolution_is_one_node():
     y = op.conv2d(X, W, padding=1)
     assert y.name == "conv" and [child.shape for child in y.children] == [X.shape, W.shape]
