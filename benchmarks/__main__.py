@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-NAMES = ("core", "conv_net", "train")
+NAMES = ("core", "conv_net", "resnet", "train")
 
 
 def main() -> None:

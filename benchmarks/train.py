@@ -99,6 +99,8 @@ def ratios(work: Workload, times: dict[str, float]) -> list[tuple[str, float, fl
 
 
 def main(quick: bool = False, only: Sequence[str] = ()) -> None:
+    if unknown := set(only) - WORKLOADS.keys():
+        raise SystemExit(f"no net called {', '.join(sorted(unknown))}; there are {', '.join(WORKLOADS)}")
     versions = [f"{name} {importlib.import_module(name).__version__}" for name, there in (
         ("jax", True), ("torch", nets_torch.torch), ("flax", nets_nnx.nnx), ("equinox", nets_equinox.eqx)) if there]
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
