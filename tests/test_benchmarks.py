@@ -37,3 +37,7 @@ def test_short_form_prints_its_tables() -> None:
     said = run("-m benchmarks train mlp --quick")
     assert "| MLP 64-64-64-10, batch 32 |" in said
     assert "zkynet fit / lax.scan" in said
+
+
+def test_resnet_has_torchs_loss_and_prints_its_table() -> None:
+    assert "| ResNet-20: one step, batch 4 |" in run("-m benchmarks resnet --quick")

@@ -234,7 +234,7 @@ class Run(threading.Thread):
                 status = status or ("failed" if self._store.failures(self._graph) else "computed")
                 self._store.mark(self._graph, status, message)
                 if self._store.is_gone(self._graph):  # a file may have been written while they were removed
-                    self._store.remove_files(self._graph)
+                    self._store.sweep()
         finally:
             self._claim.close()
 

@@ -209,11 +209,15 @@ class Store:
         """Forget a graph and its results."""
         with self._transaction() as db:
             db.execute("DELETE FROM graphs WHERE id = ?", [graph])
-        self.remove_files(graph)
+        self.sweep()
 
-    def remove_files(self, graph: int) -> None:
-        """Remove the folder of a graph that is forgotten."""
-        shutil.rmtree(self.folder_of(graph), ignore_errors=True)
+    def sweep(self) -> None:
+        """Remove the folders of graphs that are forgotten; some process may have been writing there, or been killed."""
+        with self._transaction() as db:  # in which no graph can be added
+            known = {str(graph) for graph, in db.execute("SELECT id FROM graphs")}
+            for path in self._graphs.iterdir():
+                if path.name not in known:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def is_gone(self, graph: int) -> bool:
         """Whether it was flushed."""

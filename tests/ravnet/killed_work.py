@@ -66,7 +66,9 @@ def work() -> None:
     names, told = engine.names(graph), set()
     while True:
         info = engine.info(graph)
-        assert info is not None
+        if info is None:  # flushed; the run notices at its next result
+            engine.wait(graph, 30)
+            return
         for name, number in names.items():
             if name not in told and engine.state(graph, number) == "computed":
                 told.add(name)

@@ -144,6 +144,15 @@ def test_a_flushed_graph_takes_no_results(store: Store):
             store.keep(number, {1: value}, 1)
 
 
+def test_what_a_killed_process_left_of_a_flushed_graph_goes_with_the_next(store: Store):
+    kept, flushed, left = graph(store), graph(store), store.folder_of(99)
+    left.mkdir()
+    (left / "1.value").write_bytes(b"part of a value")
+    store.remove(flushed)
+    assert not left.exists() and not store.folder_of(flushed).exists()
+    assert store.content(kept)
+
+
 def test_one_may_execute(tmp_path: Path, store: Store):
     number = graph(store)
     assert not store.is_claimed(number)
