@@ -21,8 +21,8 @@ STEPS = 4  # of one epoch
 TOLERANCE = 1e-4
 
 
-def contenders_of_torch(net: Any, x: np.ndarray, y: np.ndarray) -> dict[str, Callable[[], Any]]:
-    """The same net with the same weights."""
+def contenders_of_torch(net: Any, blocks: int, x: np.ndarray, y: np.ndarray) -> dict[str, Callable[[], Any]]:
+    """The same net with the same weights; each of its three stages has so many blocks."""
     torch: Any = importlib.import_module("torch")
     f = torch.nn.functional
     weights = [torch.tensor(np.asarray(parameter.value)) for parameter in net.parameters()]
@@ -41,7 +41,8 @@ def contenders_of_torch(net: Any, x: np.ndarray, y: np.ndarray) -> dict[str, Cal
             around = f.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.more, self.more)) if self.more else x
             return f.relu(around + y)
 
-    shapes = [(16, 16, 1)] * 3 + [(16, 32, 2), (32, 32, 1), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 64, 1)]
+    shapes = [shape for before, width, stride in ((16, 16, 1), (16, 32, 2), (32, 64, 2))
+              for shape in ((before, width, stride), *[(width, width, 1)] * (blocks - 1))]
     made = torch.nn.Sequential(
         torch.nn.Conv2d(3, 16, 3, 1, 1, bias=False), torch.nn.BatchNorm2d(16), torch.nn.ReLU(),
         *[Block(*shape) for shape in shapes], torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
@@ -68,14 +69,14 @@ def contenders_of_torch(net: Any, x: np.ndarray, y: np.ndarray) -> dict[str, Cal
             "PyTorch channels last": stepping(torch.channels_last)}
 
 
-def contenders(batch: int) -> dict[str, Callable[[], Any]]:
+def contenders(batch: int, depth: int) -> dict[str, Callable[[], Any]]:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(STEPS * batch, 3, 32, 32)).astype(np.float32)
     y = rng.integers(0, 10, STEPS * batch).astype(np.int32)
-    net, loss_of = models.CifarResNet(20), nn.CrossEntropyLoss()
+    net, loss_of = models.CifarResNet(depth), nn.CrossEntropyLoss()
     found = {}
     try:
-        found = contenders_of_torch(net, x[:batch], y[:batch])
+        found = contenders_of_torch(net, (depth - 2) // 6, x[:batch], y[:batch])
     except ImportError:
         pass
     fitted = train.Trainer(copy.deepcopy(net), loss_of, optim.SGD(lr=RATE, momentum=MOMENTUM))
@@ -91,15 +92,15 @@ def contenders(batch: int) -> dict[str, Callable[[], Any]]:
 
 
 def rows(quick: bool = False) -> list[Row]:
-    made = []
+    made, depth = [], 8 if quick else 20
     for batch in (4,) if quick else (64, 128):
-        works = contenders(batch)
+        works = contenders(batch, depth)
         first = {name: float(work()) for name, work in works.items() if name != "zkynet fit"}
         worst = max(abs(loss / first["zkynet step"] - 1) for loss in first.values())
         assert worst < TOLERANCE, first
         times = medians(works, rounds=2 if quick else 11)
         times["zkynet fit"] /= STEPS
-        made.append(Row(f"ResNet-20: one step, batch {batch}", times))
+        made.append(Row(f"ResNet-{depth}: one step, batch {batch}", times))
     return made
 
 

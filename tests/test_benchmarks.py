@@ -40,4 +40,4 @@ def test_short_form_prints_its_tables() -> None:
 
 
 def test_resnet_has_torchs_loss_and_prints_its_table() -> None:
-    assert "| ResNet-20: one step, batch 4 |" in run("-m benchmarks resnet --quick")
+    assert "| ResNet-8: one step, batch 4 |" in run("-m benchmarks resnet --quick")
