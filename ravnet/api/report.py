@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..executor.cost import Cost
+from ..executor.cost import Cost, NodeCost, node_costs
 from ..executor.federated import Rules
+from ..wire.graph import CallGraph
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
@@ -20,11 +21,18 @@ class Activation:
         id: its number.
         about: name, algorithm, approach, ...
         cost: the estimate.
+        graph: what was recorded.
     """
 
     id: int
     about: Mapping[str, Any]
     cost: Cost
+    graph: CallGraph = field(repr=False)
+
+    @property
+    def nodes(self) -> list[NodeCost]:
+        """The estimate for each node: (operator, place, flops, bytes)."""
+        return list(node_costs(self.graph))
 
     @property
     def participants(self) -> int:

@@ -173,7 +173,7 @@ def activate() -> Activation:
     graph = record.recorder.graph if record.activated else record.activate()
     cost: Cost = cost_of(graph)
     record.id, record.engine = session.engine.submit(graph, record.wanted(), cost.summary()), session.engine
-    report = Activation(record.id, dict(record.about), cost)
+    report = Activation(record.id, dict(record.about), cost, graph)
     print(report)
     return report
 

@@ -21,15 +21,15 @@ fewer. Functions that run late count 1 FLOP an element of what is known of their
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from zkynet.framework.avals import Aval
 from zkynet.framework.operator import Signature
 from zkynet.framework.structure import Structure
 
-from ..wire.graph import CallGraph, operators_of
+from ..wire.graph import Call, CallGraph, operators_of
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,15 @@ class Cost:
         return asdict(self)
 
 
+class NodeCost(NamedTuple):
+    """Of a node: its operator, the module and line that made it, FLOP and bytes of one run."""
+
+    operator: str
+    place: str | None
+    flops: int
+    bytes: int
+
+
 def cost_of(graph: CallGraph) -> Cost:
     """The cost of a graph; each program's is found once and counted for each of its calls."""
     known: dict[Structure, tuple[int, int]] = {}
@@ -68,8 +77,7 @@ def cost_of(graph: CallGraph) -> Cost:
         if isinstance(call.program, Structure):
             own = structure_cost(call.program, known)
         else:
-            avals = [aval for number in call.inputs if (aval := graph.aval(number)) is not None]
-            own = sum(aval.size for aval in avals), sum(aval.nbytes for aval in avals)
+            own = _late_cost(graph, call)
             late += 1
         flops, moved = flops + own[0], moved + own[1]
     return Cost(flops, moved, len(graph.calls), len(graph.programs()), late, len(graph.components()))
@@ -81,11 +89,36 @@ def structure_cost(structure: Structure, known: dict[Structure, tuple[int, int]]
     if structure not in known:
         flops = moved = 0
         for _, signature, _ in operators_of(structure):
-            flops += operator_flops(signature, known)
-            if signature.operator.name not in _FREE:
-                moved += sum(aval.nbytes for aval in (*flat(signature.in_avals), *flat(signature.aval)))
+            own = _operator_cost(signature, known)
+            flops, moved = flops + own[0], moved + own[1]
         known[structure] = flops, moved
     return known[structure]
+
+
+def node_costs(graph: CallGraph) -> Iterator[NodeCost]:
+    """The cost of every node of a graph, in the order of execution; together they are `cost_of(graph)`."""
+    known: dict[Structure, tuple[int, int]] = {}
+    for call in graph.calls:
+        program = call.program
+        if isinstance(program, Structure):
+            places = graph.places.get(program, {})
+            for slot, signature, _ in operators_of(program):
+                yield NodeCost(signature.operator.name, places.get(slot, call.origin),
+                               *_operator_cost(signature, known))
+        else:
+            yield NodeCost(program.function, call.origin, *_late_cost(graph, call))
+
+
+def _late_cost(graph: CallGraph, call: Call) -> tuple[int, int]:
+    avals = [aval for number in call.inputs if (aval := graph.aval(number)) is not None]
+    return sum(aval.size for aval in avals), sum(aval.nbytes for aval in avals)
+
+
+def _operator_cost(signature: Signature, known: dict[Structure, tuple[int, int]]) -> tuple[int, int]:
+    moved = 0
+    if signature.operator.name not in _FREE:
+        moved = sum(aval.nbytes for aval in (*flat(signature.in_avals), *flat(signature.aval)))
+    return operator_flops(signature, known), moved
 
 
 def operator_flops(signature: Signature, known: dict[Structure, tuple[int, int]] | None = None) -> int:

@@ -54,6 +54,12 @@ def test_a_script_from_beginning_to_end(home: Path, capsys: pytest.CaptureFixtur
     more = found + 1
     report = R.activate()
     assert (report.participants, report.cost.late) == (2, 2)
+    nodes = report.nodes
+    assert sum(node.flops for node in nodes) == report.cost.flops
+    assert sum(node.bytes for node in nodes) == report.cost.bytes
+    product, = [node for node in nodes if node.operator == "matmul"]
+    assert (product.flops, product.bytes) == (2 * 3 * 3, 4 * (9 + 3 + 3)) and "test_session.py:" in str(product.place)
+    assert {"unique", "mean"} <= {node.operator for node in nodes}
     assert "participants that are of use: 2 at most" in capsys.readouterr().out
     R.execute(participants=3)
     assert R.track_progress().status == "computed"
