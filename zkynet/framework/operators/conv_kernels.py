@@ -12,8 +12,8 @@ chosen for XLA's CPU backend (jaxlib 0.10 with the options of framework/xla.py, 
   With 256 channels of 14 x 14 the weights took 78 and 4.7.
 - The weight gradient of 32 to 64 channels (batch 64, 16 x 16): lax.conv with the batch in the place of the channels
   6.6; patches along one axis and three products 10; patches of 4 examples at a time and one product each 8.2.
-  In parts of 2^18 elements, one after the other: alone the same, but a training step of a ResNet-20 (batch 128) went
-  from 640 to 440 (2^16 elements 500, 2^17 520, 2^19 540).
+  In parts of 2^18 elements, one after the other: alone about the same, but a training step of a ResNet-20 (batch 128)
+  went from 619 to 437 (parts of 2^17 elements 430, 2^19 481, 2^20 494), that of the small conv net from 19.1 to 19.9.
 
 Other platforms get lax.conv throughout (not measured there).
 """
