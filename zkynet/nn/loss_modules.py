@@ -22,6 +22,8 @@ class Loss(Layer):
     """
 
     reductions: tuple[str, ...] = REDUCTIONS
+    rowwise = True  # whether "mean" is the mean of what "none" gives (of the classes that are not ignored, by weight)
+    decision = 0.0  # a single score above it is a yes: 0 for logits, 0.5 for probabilities
 
     def __init__(self, reduction: str = "mean"):
         super().__init__()
@@ -173,6 +175,8 @@ class BCELoss(Loss):
     0.6931
     """
 
+    decision = 0.5
+
     def __init__(self, weight: Any = None, reduction: str = "mean"):
         super().__init__(reduction)
         self.weight = _held("weight", weight)
@@ -323,6 +327,8 @@ class CTCLoss(Loss):
     >>> round(float(nn.CTCLoss(reduction="sum")(even, [[1]], [3], [1]).value), 4)
     0.2877
     """
+
+    rowwise = False  # the mean divides each loss by its target's length
 
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False):
         super().__init__(reduction)
