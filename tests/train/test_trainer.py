@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -234,6 +234,13 @@ for devices in (None, 4, "all"):
 for other in found[1:]:
     for a, b in zip(found[0], other, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+for rows in (23, 3):
+    for loss in (nn.CrossEntropyLoss(), nn.CrossEntropyLoss(reduction="sum")):
+        given = (x[:rows], y[:rows])
+        shared, single = (train.Trainer(net, loss, optim.Adam(lr=1e-2), devices=count).evaluate(given, 10)["loss"]
+                          for count in (4, None))
+        np.testing.assert_allclose(shared, single, rtol=1e-4)
+trainer.fit((x, y), validation=(x[:7], y[:7]), epochs=1, batch_size=16, progress=False)
 try:
     trainer.fit((x, y), epochs=1, batch_size=6, progress=False)
 except Exception as error:
@@ -255,10 +262,69 @@ def test_several_devices_share_a_batch_and_give_the_numbers_of_one(monkeypatch: 
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: make().fit((X, Y[:3]), progress=False), "lengths|same number of rows|first axis"),
     (lambda: make().fit((X,), progress=False), "one array only"),
-    (lambda: make().fit((X, Y), tail="keep", progress=False), '"pad" or "drop"'),
+    (lambda: make().fit((X, Y), tail="keep", progress=False), "'pad', 'drop' or 'short'"),
+    (lambda: make().fit((X, Y), epochs=1.5), "epochs is a whole number"),
+    (lambda: make().fit((X, Y), epochs=-1), "epochs is a whole number"),
+    (lambda: make().fit((X, Y), batch_size=4.0), "batch_size is a whole number"),
+    (lambda: make().fit((X, Y), resume="runs"), r"resume is a Checkpointer, but got 'runs'"),
+    (lambda: make().fit((X, Y), callbacks=train.Callback()), "callbacks is a list"),
+    (lambda: make(optimizer=optim.Adam), r"such as optim.Adam\(lr=1e-3\), but got <class"),
+    (lambda: make(optimizer=optim.LBFGS()), "several times a step"),
+    (lambda: make(precision="float16"), 'precision is "bfloat16"'),
+    (lambda: make(metrics="accuracy"), "metrics is a list of names"),
+    (lambda: make(metrics=["accuracy", "accuracy"]), "several values called accuracy"),
+    (lambda: make(metrics=[train.Mean(lambda p, t: p[:, 0], "loss")]), "several values called loss"),
+    (lambda: make(loss=nn.MSELoss()).fit(data.Loader((X[:3], X[:3]), 4, drop_last=False), tail="drop"), "do not fill"),
     (lambda: make(devices=99), "devices is a number from 1 to"),
     (lambda: make(metrics=["nonsense"]), "nonsense"),
 ])
 def test_bad_input_is_named(call: Any, message: str):
     with pytest.raises((InputError, zkynet.ZkynetError), match=message):
         call()
+
+
+def test_a_changed_model_is_what_the_next_call_computes():
+    net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.0), nn.Linear(8, 2))
+    trainer = train.Trainer(net, nn.CrossEntropyLoss(), optim.SGD(lr=0.0), metrics=["accuracy"])
+    first = trainer.fit((X, Y), batch_size=50, progress=False)["loss"][-1]
+    net[1].p = 0.9
+    assert abs(trainer.fit((X, Y), batch_size=50, progress=False)["loss"][-1] - first) > 0.01
+    before = trainer.evaluate((X, Y))["loss"]
+    net[2] = nn.Linear(8, 2)
+    logits = trainer.predict(X)
+    expected = float(nn.CrossEntropyLoss()(logits, Y).value)
+    assert abs(before - expected) > 0.01 and trainer.evaluate((X, Y))["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_yes_or_no_from_probabilities_and_from_logits():
+    yes = Y.astype(np.float32)[:, None]
+    for loss, last in ((nn.BCELoss(), [nn.Sigmoid()]), (nn.BCEWithLogitsLoss(), [])):
+        nn.manual_seed(0)
+        trainer = train.Trainer(nn.Sequential(nn.Linear(4, 1), *last), loss, optim.Adam(lr=0.1), metrics=["accuracy"])
+        assert trainer.fit((X, yes), epochs=30, batch_size=25, progress=False)["accuracy"][-1] > 0.9
+    assert train.metric("accuracy", threshold=0.3).suited_to(nn.BCELoss()).threshold == 0.3
+
+
+def test_low_precision_is_that_of_predictions_too():
+    low, full = make(precision="bfloat16"), make()
+    for trainer in (low, full):
+        trainer.optimizer.bind(trainer.model.parameters())
+    assert low.predict(X).dtype == np.float32
+    assert 0 < np.abs(low.predict(X) - full.predict(X)).max() < 0.05
+
+
+def test_outputs_may_be_a_named_tuple():
+    class Found(NamedTuple):
+        scores: Any
+        again: Any
+
+    class Net(nn.Linear):
+        def call(self, input: Any) -> Any:
+            scores = super().call(input)
+            return Found(scores, scores * 2.0)
+
+    trainer = train.Trainer(Net(4, 2), lambda found, target: nn.losses.cross_entropy(found.scores, target),
+                            optim.Adam(lr=0.1))
+    trainer.fit((X, Y), batch_size=50, progress=False)
+    found = trainer.predict(X)
+    np.testing.assert_allclose(found.again, found.scores * 2)

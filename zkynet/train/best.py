@@ -34,6 +34,7 @@ class BestCheckpoint(Callback):
         self.monitor = Monitor(monitor, mode, min_delta)
 
     def on_fit_start(self, trainer: Trainer) -> None:
+        self.files.on_fit_start(trainer)
         self.monitor.start(trainer)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:

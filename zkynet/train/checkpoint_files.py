@@ -25,15 +25,16 @@ from .files import replace_file
 
 FORMAT = "zkynet checkpoint"
 VERSION = 1
-KINDS = ("model", "optimizer")
+KINDS = ("model", "loss", "prepare", "optimizer")  # of arrays; those without any may be missing
 MANIFEST, ARRAYS = "manifest.json", "arrays"
 UNFINISHED = ".unfinished"  # the end of a directory's name while it is written
 _NATIVE = "bfloat16"  # the one dtype beyond NumPy's that orbax stores everywhere; the others are stored as bytes
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any], producer: str) -> None:
-    """Write {"model": arrays by name, "optimizer": the same, "progress": for JSON} as the new directory `path`."""
-    arrays = {kind: {name: np.asarray(value) for name, value in state[kind].items()} for kind in KINDS}
+    """Write {"model": arrays by name, "optimizer": the same and so on, "progress": for JSON} as the new directory."""
+    arrays = {kind: {name: np.asarray(value) for name, value in state[kind].items()} for kind in KINDS
+              if state.get(kind)}
     # Arrays without elements, which orbax refuses, are in the manifest only.
     stored = {kind: {name: _stored(array) for name, array in held.items() if array.size}
               for kind, held in arrays.items()}
@@ -69,7 +70,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     state: dict[str, Any] = {"progress": manifest["progress"], "zkynet": manifest["zkynet"]}
     for kind in KINDS:
         state[kind] = {name: _checked(path, f"{kind} {name}", fact, stored[kind].get(name))
-                       for name, fact in manifest["arrays"][kind].items()}
+                       for name, fact in manifest["arrays"].get(kind, {}).items()}
     return state
 
 

@@ -18,7 +18,7 @@ import zkynet
 from ..framework.errors import InputError, ZkynetError
 from .callbacks import Callback, Logs
 from .checkpoint_files import KINDS, UNFINISHED, read_checkpoint, write_checkpoint
-from .errors import CheckpointError, CheckpointWarning
+from .errors import CheckpointError, CheckpointWarning, TrainingError
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -87,6 +87,7 @@ class Checkpointer(Callback):
     # Saving --------------------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: Trainer) -> None:
+        self._sweep()
         self._saved_at, self._saved_step = time.monotonic(), trainer.position["global_step"]
 
     def on_steps(self, trainer: Trainer, logs: Logs) -> None:
@@ -103,9 +104,18 @@ class Checkpointer(Callback):
         return self.every_seconds is not None and time.monotonic() - self._saved_at >= self.every_seconds
 
     def save(self, trainer: Trainer) -> Path:
-        """Save now. Returns the path of the checkpoint."""
+        """Save now.
+
+        Returns:
+            the path of the checkpoint.
+
+        Raises:
+            TrainingError: when a parameter is not finite: nothing could go on from there.
+            CheckpointError: when it cannot be written. Earlier checkpoints stay in both cases.
+        """
         self._sweep()
         state = trainer.state_dict()
+        self._refuse_nonfinite(trainer, state["model"])
         done = trainer.position["global_step"]
         number = max((int(path.name.split("-")[0]) for path in self.paths()), default=0) + 1
         path = self.folder / f"{number:06d}-step-{done}"
@@ -119,9 +129,22 @@ class Checkpointer(Callback):
         self._saved_at, self._saved_step = time.monotonic(), done
         return path
 
+    def _refuse_nonfinite(self, trainer: Trainer, arrays: Mapping[str, Any]) -> None:
+        bad = [name for name, held in trainer.model.named_parameters()
+               if held.trainable and held.aval.inexact and not np.isfinite(arrays[name]).all()]
+        if bad:
+            more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+            raise TrainingError(f"{', '.join(bad[:3])}{more} of {trainer.model.functional_name} has elements that are "
+                                f"NaN or infinite after step {trainer.position['global_step']}, so no checkpoint was "
+                                f"written; those in {self.folder} are older. Lower the learning rate, or clip the "
+                                "gradients (clip_norm=).")
+
     def _sweep(self) -> None:
         """Remove what a killed process left unfinished."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{self.folder} cannot be a folder of checkpoints: {error.strerror}.") from error
         for entry in self.folder.iterdir():
             if entry.name.endswith(UNFINISHED) and _NAME.fullmatch(entry.name.removesuffix(UNFINISHED)):
                 shutil.rmtree(entry)
@@ -167,7 +190,7 @@ class Checkpointer(Callback):
         path = Path(path)
         state = read_checkpoint(path)
         own = trainer.state_dict()
-        wrong = [line for kind in KINDS for line in _differences(kind, own[kind], state[kind])]
+        wrong = [line for kind in KINDS for line in _differences(kind, own.get(kind, {}), state[kind])]
         if wrong:
             more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
             raise CheckpointError(f"{path} does not belong to this model and optimizer: {'; '.join(wrong[:8])}{more}.")

@@ -8,6 +8,7 @@ the classes (the same shape). A single score is a yes or no: yes above `threshol
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -42,16 +43,22 @@ class Classification(Metric):
 
     Args:
         axis: the axis of the classes.
-        threshold: of a single score: 0 for a logit; 0.5 for a probability.
+        threshold: of a single score: 0 for a logit, 0.5 for a probability; by default that of a Trainer's loss, or 0.
         binary: whether each score is a yes or no of its own; by default where there is only one.
         ignore_index: the class whose positions count nothing.
         name: how logs call it.
     """
 
-    def __init__(self, *, axis: int | None = None, threshold: float = 0.0, binary: bool | None = None,
+    def __init__(self, *, axis: int | None = None, threshold: float | None = None, binary: bool | None = None,
                  ignore_index: int = IGNORE, name: str | None = None):
         super().__init__(name)
         self.axis, self.threshold, self.binary, self.ignore_index = axis, threshold, binary, ignore_index
+
+    def suited_to(self, loss: Any) -> Metric:
+        suited = copy.copy(self)
+        if self.threshold is None:
+            suited.threshold = getattr(loss, "decision", None)
+        return suited
 
     def axis_of(self, prediction: Any, target: Any) -> int:
         """The axis of the classes; -1 too is the last."""
@@ -86,7 +93,7 @@ class Classification(Metric):
             if target.shape[-1] != classes:
                 raise ShapeError(f"{self.name}: with binary=True targets are a yes or no for each of the {classes} "
                                  "scores, in the same shape.")
-            return Decided(op.greater(scores, self.threshold), op.greater(target, 0.5), op.ones((rows, positions)),
+            return Decided(op.greater(scores, self.threshold or 0.0), op.greater(target, 0.5), op.ones((rows, positions)),
                            classes, True)
         predicted = op.argmax(scores, axis=-1)
         if target.ndim == 3:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 class OneDevice:
     """Everything stays where it is."""
 
+    count = 1
+
+    def check(self, size: int) -> None:
+        pass
+
     def split(self, array: Any) -> Any:
         return array
 
@@ -32,23 +37,27 @@ class SeveralDevices:
     """Data parallel: XLA adds up the gradients between the devices, so the numbers are those of one device."""
 
     def __init__(self, devices: Sequence[Any]):
-        self.devices = devices
+        self.devices, self.count = devices, len(devices)
         mesh = Mesh(np.array(devices), ("rows",))
         self.rows = NamedSharding(mesh, PartitionSpec(None, "rows"))
         self.everywhere = NamedSharding(mesh, PartitionSpec())
 
+    def check(self, size: int) -> None:
+        """Whether the devices can share batches of this size."""
+        if size % self.count:
+            raise InputError(f"{self.count} devices cannot share a batch of {size} rows equally: choose a multiple of "
+                             f"{self.count}.")
+
     def split(self, array: Any) -> Any:
-        if array.shape[1] % len(self.devices):
-            raise InputError(f"{len(self.devices)} devices cannot share a batch of {array.shape[1]} rows equally: "
-                             f"choose a multiple of {len(self.devices)}.")
-        return jax.device_put(array, self.rows)
+        """Batches (batches, rows, ...), each shared; what cannot be shared equally is computed by every device."""
+        return jax.device_put(array, self.everywhere if array.shape[1] % self.count else self.rows)
 
     def copy(self, arrays: Sequence[Any]) -> list[Any]:
         return [jax.device_put(array, self.everywhere) for array in arrays]
 
     def gather(self, trainer: Trainer) -> None:
         """Bring the trained values back to the first device."""
-        states = [state for _, state in trainer.model.named_states()]
+        states = [state for module in trainer.modules.values() for _, state in module.named_states()]
         for held in [*trainer.optimizer.params, *trainer.optimizer.states, *states]:
             held.commit(jax.device_put(held.value, self.devices[0]))
 

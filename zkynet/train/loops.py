@@ -1,4 +1,4 @@
-"""Many steps as one program: a step is traced once, and a compiled loop runs it over the batches of a block."""
+"""Many steps as one program: a step is traced, and a compiled loop runs it over the batches of a block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import numpy as np
 from ..framework import op
 from ..framework.compile import record_compilation
 from ..framework.compiled import Traced, trace
+from ..framework.structure import Structure
 from ..framework.xla import jit
+
+_KEPT = 32  # programs of earlier models and options
 
 
 class Loop:
@@ -26,12 +29,13 @@ class Loop:
         step: called once, with one node for each of `avals`.
         avals: of a batch's arrays, and last of the number of its real rows.
         what: how explanations call it.
+        programs: compiled programs by what they compute; loops of the same computation share one.
         place: puts what does not change where it is computed with.
     """
 
     def __init__(self, step: Callable[..., tuple[list[Any], Any]], avals: Sequence[Any], what: str,
-                 place: Callable[[list[Any]], list[Any]] = list):
-        self.place = place
+                 programs: dict[Any, Any], place: Callable[[list[Any]], list[Any]] = list):
+        self.place, self.size = place, avals[0].shape[0]
         traced: Traced = trace(step, avals)
         self.structure = traced.structure
         self.updated = traced.states  # parameters and states that change from batch to batch
@@ -39,15 +43,19 @@ class Loop:
         self.fixed = [held for held in traced.captured if held not in changing]
         fixed = iter(range(len(self.fixed)))
         # For each input after the batch: whether it is one of those that change, and its place there.
-        self.sources = [(True, changing[held]) if held in changing else (False, next(fixed))
-                        for held in traced.captured]
-        self.sums = len(traced.structure.outputs) - len(self.updated) - 1
-        self.program = jit(self._run)
-        record_compilation(self.structure, what)
+        sources = tuple([(True, changing[held]) if held in changing else (False, next(fixed))
+                         for held in traced.captured])
+        key = (self.structure, sources, len(self.updated))
+        if key not in programs:
+            for old in list(programs)[:len(programs) - _KEPT]:
+                del programs[old]
+            programs[key] = jit(functools.partial(_run, *key))
+            record_compilation(self.structure, what)
+        self.program = programs[key]
 
     def start(self, totals: Sequence[Any] = ()) -> list[Any]:
         """What the loop carries before its first batch: changing values, then the sums so far (zero, if not given)."""
-        avals = self.structure.out_avals[:self.sums]
+        avals = self.structure.out_avals[:-len(self.updated) - 1]
         given = [np.asarray(total, aval.dtype) for total, aval in zip(totals, avals)]  # noqa: B905 - may be empty
         return [*(held.value for held in self.updated), *(given or [np.zeros(a.shape, a.dtype) for a in avals])]
 
@@ -69,23 +77,24 @@ class Loop:
         fixed = self.place([held.value for held in self.fixed])
         return self.program(carry, fixed, list(block), start, stop, rows)
 
-    def _run(self, carry: list[Any], fixed: list[Any], block: list[Any], start: Any, stop: Any, rows: Any) -> Any:
-        batches, size = block[0].shape[:2]
-        count = len(self.updated)
 
-        def body(number: Any, state: Any) -> Any:
-            carry, losses = state
-            batch = [jax.lax.dynamic_index_in_dim(array, number, keepdims=False) for array in block]
-            real = jnp.clip(rows - number * size, 0, size)
-            held = [carry[place] if changes else fixed[place] for changes, place in self.sources]
-            outputs = self.structure.evaluate(*batch, real, *held)
-            sums, loss, news = outputs[:self.sums], outputs[self.sums], outputs[self.sums + 1:]
-            totals = [total + part for total, part in zip(carry[count:], sums, strict=True)]
-            return [*news, *totals], losses.at[number].set(loss)
+def _run(structure: Structure, sources: tuple[tuple[bool, int], ...], count: int, carry: list[Any], fixed: list[Any],
+         block: list[Any], start: Any, stop: Any, rows: Any) -> tuple[list[Any], Any]:
+    """Loop.run, of a structure whose inputs come from these sources and whose last `count` outputs are carried on."""
+    batches, size = block[0].shape[:2]
+    sums = len(structure.outputs) - count - 1
 
-        loss_aval = self.structure.out_avals[self.sums]
-        losses = jnp.zeros((batches,), loss_aval.dtype)
-        return jax.lax.fori_loop(start, stop, body, (list(carry), losses))
+    def body(number: Any, state: Any) -> Any:
+        carry, losses = state
+        batch = [jax.lax.dynamic_index_in_dim(array, number, keepdims=False) for array in block]
+        real = jnp.clip(rows - number * size, 0, size)
+        held = [carry[place] if changes else fixed[place] for changes, place in sources]
+        outputs = structure.evaluate(*batch, real, *held)
+        totals = [total + part for total, part in zip(carry[count:], outputs[:sums], strict=True)]
+        return [*outputs[sums + 1:], *totals], losses.at[number].set(outputs[sums])
+
+    losses = jnp.zeros((batches,), structure.out_avals[sums].dtype)
+    return jax.lax.fori_loop(start, stop, body, (list(carry), losses))
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))

@@ -44,6 +44,10 @@ class Metric:
         if name is not None:
             self.name = name
 
+    def suited_to(self, loss: Any) -> Metric:
+        """The metric for predictions that this loss is for: where it was not told whether they are probabilities."""
+        return self
+
     def terms(self, prediction: Any, target: Any) -> tuple[Any, ...]:
         """Nodes with a row for each example, (n, ...), of the model's output and the target."""
         raise NotImplementedError(f"{type(self).__name__} does not define terms().")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from ..framework import cg, config, op
+from ..framework import config, op
 from ..framework.errors import GraphError, InputError
 from .loops import real_rows
+from .metric import ratio
 from .metrics import Metric
+from .weighing import counted, weighed
 
 
 class Task(NamedTuple):
@@ -32,27 +34,29 @@ class Task(NamedTuple):
             raise InputError("data are (inputs..., target), but a batch has one array only. Where the input is its own "
                              "target, pass it twice.")
         *inputs, target = batch
+        return self.predicted(*inputs), target
+
+    def predicted(self, *inputs: Any) -> Any:
+        """The model's output, in float32 at least."""
         with contextlib.nullcontext() if self.precision is None else config.precision(self.precision):
             prediction = self.model(*inputs)
-        return _widened(prediction), target
+        return jax.tree.map(_widened, prediction)
 
     def batch_loss(self, prediction: Any, target: Any, weights: Any) -> Any:
-        """The loss of a batch as a node; with weights, the mean over the rows they select."""
-        if weights is None:
-            loss = self.loss(prediction, target)
-        else:
-            rows = per_row(self.loss)(prediction, target)
-            rows = op.mean(op.reshape(rows, (rows.shape[0], -1)), axis=1) if rows.ndim > 1 else rows
-            loss = op.sum(rows * weights) / op.sum(weights)
+        """The loss of a batch as a node; with weights, over the rows they select."""
+        loss = (self.loss(prediction, target) if weights is None
+                else weighed(self.loss, prediction, target, weights))
         if getattr(loss, "shape", None) != ():
             raise GraphError(f"the loss must be a scalar, but has shape {getattr(loss, 'shape', None)}: give it a "
                              "reduction, such as the mean.")
         return loss
 
     def totals(self, prediction: Any, target: Any, loss: Any, weights: Any, count: Any) -> list[Any]:
-        """What is added up over batches: the loss times rows, the rows, and the metrics' terms."""
+        """What is added up over batches: the loss times what its mean divides by, this, the rows, and the metrics'
+        terms."""
         rows = op.cast(count, "float32")
-        sums = [loss * rows, rows]
+        part = counted(self.loss, target, weights, rows)
+        sums = [op.where(op.greater(part, 0.0), op.cast(loss, "float32") * part, 0.0), part, rows]
         for one in self.metrics:
             for term in one.terms(prediction, target):
                 term = op.cast(term, "float32")
@@ -62,19 +66,17 @@ class Task(NamedTuple):
         return sums
 
     def results(self, totals: Sequence[Any]) -> dict[str, Any]:
-        """Loss and metrics, of what was added up."""
-        values = [np.asarray(total) for total in totals]
-        rows = float(values[1])
-        logs: dict[str, Any] = {"loss": float(values[0]) / rows}
-        place = 2
+        """Loss and metrics, of what was added up; nan where nothing was."""
+        total, part, rows, *terms = [np.asarray(value) for value in totals]
+        logs: dict[str, Any] = {"loss": ratio(total, part)}
         for one in self.metrics:
-            logs[one.name] = one.result(values[place:place + one.size], rows)
-            place += one.size
+            logs[one.name] = one.result(terms[:one.size], float(rows))
+            terms = terms[one.size:]
         return logs
 
 
 def training_step(task: Task, optimizer: Any, size: int, ragged: bool) -> Callable[..., Any]:
-    """The step of a Loop: forward, loss, update."""
+    """The step of a Loop: forward, loss, update. In a ragged batch only the first `count` rows are real."""
 
     def step(*nodes: Any) -> Any:
         *batch, count = nodes
@@ -100,24 +102,8 @@ def evaluation_step(task: Task, size: int, ragged: bool) -> Callable[..., Any]:
     return step
 
 
-def can_weigh(loss: Any) -> bool:
-    """Whether the loss is a plain mean over rows, so that it can be taken over some of them."""
-    return (getattr(loss, "reduction", None) == "mean" and getattr(loss, "weight", None) is None
-            and isinstance(loss, cg.Module))
-
-
-def per_row(loss: Any) -> Any:
-    """The same loss without reduction."""
-    made = copy.copy(loss)
-    made.reduction = "none"
-    return made
-
-
 def _widened(prediction: Any) -> Any:
     """Floating predictions of low precision as float32: a loss needs its digits."""
-    if isinstance(prediction, (tuple, list)):
-        return type(prediction)(map(_widened, prediction))
-    if isinstance(prediction, dict):
-        return {name: _widened(value) for name, value in prediction.items()}
-    low = prediction.root.aval.inexact and prediction.root.aval.dtype.itemsize < 4
+    root = getattr(prediction, "root", None)
+    low = root is not None and root.aval.inexact and root.aval.dtype.itemsize < 4
     return op.cast(prediction, "float32") if low else prediction

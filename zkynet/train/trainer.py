@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -12,23 +12,27 @@ import numpy as np
 
 import zkynet
 
+from ..data import Dataset, Loader
 from ..framework import cg
 from ..framework.avals import make_aval
 from ..framework.compiled import trace
 from ..framework.errors import InputError
 from .callbacks import Callback
 from .devices import mesh_of
-from .feeding import Block, Feed, feed_of
+from .epochs import EpochRun
+from .feeding import Feed, feed_of
 from .history import History
 from .loops import Loop
 from .metrics import Metric, metric
-from .pace import Pace
+from .options import check_fit, check_names, check_trainer
 from .progress import progress_callback
-from .steps import Task, can_weigh, evaluation_step, training_step
-from .trouble import Chunk, explained, refuse_nonfinite
+from .steps import Task, evaluation_step, training_step
+from .trouble import explained
+from .weighing import can_weigh
 
 VERSION = 1  # of state_dict's layout
 _COUNT = make_aval((), np.dtype("int32"))
+_LESS_MEMORY = ", with accumulate=2 in the optimizer for the same update"
 
 
 class Trainer:
@@ -42,7 +46,7 @@ class Trainer:
         prepare: a function of a batch's nodes that gives (inputs..., target), compiled with the step: scaling,
             augmentation.
         precision: "bfloat16" computes the model in it; parameters, loss and update stay float32.
-        devices: a number of local devices (or "all") that share each batch.
+        devices: a number of local devices (or "all") that share each batch; the batch size is a multiple of it.
         seed: of the order of the data.
 
     Data are tuples of arrays (inputs..., target), a data set, or a `data.Loader`.
@@ -59,19 +63,23 @@ class Trainer:
     def __init__(self, model: cg.Module, loss: Callable[..., Any], optimizer: Any, metrics: Sequence[str | Metric] = (),
                  *, prepare: Callable[..., Any] | None = None, precision: str | None = None,
                  devices: int | str | None = None, seed: int = 0):
+        check_trainer(optimizer, metrics, precision)
         self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.metrics = [m if isinstance(m, Metric) else metric(m) for m in metrics]
+        self.metrics = [(m if isinstance(m, Metric) else metric(m)).suited_to(loss) for m in metrics]
+        check_names(self.metrics)
         self.task = Task(model, loss, self.metrics, prepare, precision)
+        # Whose parameters and states belong to the run.
+        self.modules: dict[str, cg.Module] = {name: part for name, part in (
+            ("model", model), ("loss", loss), ("prepare", prepare)) if isinstance(part, cg.Module)}
         self.seed = seed
         self.mesh = mesh_of(devices)
         self.history = History()
         self.position = {"epoch": 0, "step": 0, "global_step": 0}
+        self.totals: Sequence[Any] = []  # what was added up in an epoch that is not at its end
         self.epochs = 0
         self.stop_training = False
-        self._totals: list[Any] = []  # of the epoch in progress, when it was interrupted
-        self._loops: dict[Any, Loop] = {}
-        self._unchecked: tuple[Chunk, Any] | None = None  # a chunk of steps whose losses nobody looked at yet
-        self._predict = zkynet.compile(model)
+        self._loops: dict[Any, Loop] = {}  # of this call of fit or evaluate
+        self._programs: dict[Any, Any] = {}
         self._feed: Feed | None = None
 
     # Training ------------------------------------------------------------------------------------------
@@ -83,8 +91,9 @@ class Trainer:
 
         Args:
             validation: data that are evaluated after every epoch, as val_loss and so on.
-            tail: rows that do not fill a batch: "pad" fills it with rows that count nothing, "drop" leaves them out.
-                Where the loss is no plain mean over the rows they are left out, as padding would change it.
+            tail: rows that do not fill a batch: "pad" fills it with rows that count nothing in loss and metrics (batch
+                normalisation sees them), "drop" leaves them out, "short" makes them a smaller batch, for which another
+                program is compiled. Where the loss is no mean over rows or classes, "pad" leaves them out.
             progress: "rich", "plain", or False; by default what suits the terminal.
             resume: a `Checkpointer`: go on from its last checkpoint, if it has one, up to `epochs` in all.
 
@@ -93,22 +102,32 @@ class Trainer:
 
         Raises:
             TrainingError: when the loss is not finite (it names the first bad node), or memory runs out.
+            InputError: for data or arguments that do not fit.
+
+        However it ends, parameters, position and history belong together: called again with the same data, it goes on
+        with the rest of an interrupted epoch; with other data that epoch begins anew.
         """
-        if tail not in ("pad", "drop"):
-            raise InputError(f'tail is "pad" or "drop", but got {tail!r}.')
-        feed = self._feed = feed_of(data, batch_size, shuffle, self.seed, tail if can_weigh(self.loss) else "drop")
-        held_out = None if validation is None else feed_of(validation, batch_size, False, self.seed, "pad")
+        check_fit(tail, epochs, callbacks, resume)
+        self.mesh.check(data.batch_size if isinstance(data, Loader) else batch_size)
+        feed = feed_of(data, batch_size, shuffle, self.seed, self._tail(tail, "drop"), self.mesh.count)
+        held_out = None if validation is None else self._evaluated(validation, 256)
         self._build(feed)
         callbacks = [*callbacks, *progress_callback(progress)]
-        self.epochs = len(self.history) + epochs
+        self._take(feed)
+        self.epochs = self.position["epoch"] + epochs
         if resume is not None:
             resume.restore(self)
+            feed.reseed(self.seed)
             callbacks = callbacks if resume in callbacks else [*callbacks, resume]
             self.epochs = epochs
-        self.stop_training, self._unchecked = False, None
+        self.stop_training = False
+        self._loops.clear()
         try:
-            _tell(callbacks, "on_fit_start", self)
-            with explained(self, feed):
+            with explained(feed.size, _LESS_MEMORY):
+                if held_out is not None:
+                    with self._evaluating():
+                        self._loop(held_out, held_out.size, training=False)  # what does not fit is said before training
+                _tell(callbacks, "on_fit_start", self)
                 while self.position["epoch"] < self.epochs and not self.stop_training:
                     self._epoch(feed, held_out, callbacks)
         finally:
@@ -118,10 +137,23 @@ class Trainer:
                     ends.callback(callback.on_fit_end, self)
         return self.history
 
-    def _build(self, feed: Feed) -> None:
+    def _tail(self, tail: str, otherwise: str) -> str:
+        """What becomes of rows that do not fill a batch, where the loss cannot be taken over some rows only."""
+        return tail if tail != "pad" or can_weigh(self.loss) else otherwise
+
+    def _take(self, feed: Feed) -> None:
+        """Go on with these data. An epoch that was interrupted is taken up only with the data and batches it had."""
+        if self.position["step"] and (self._feed is None or self._feed.identity != feed.identity):
+            self.position["step"], self.totals = 0, []
+        self._feed = feed
+
+    def _build(self, feed: Feed | None = None) -> None:
         """Give layers that wait for their first input their sizes, and the optimizer the parameters."""
         if any(module.deferred for module in self.model.modules()):
-            trace(lambda *batch: self.task.forward(batch)[0], feed.avals)
+            if feed is None:
+                raise InputError(f"{self.model.functional_name} has layers whose sizes come from the first input: call "
+                                 "the model once on an example before its state is saved or restored.")
+            trace(lambda *batch: self.task.forward(batch)[0], feed.avals(feed.size))
         if not self.optimizer.params:
             self.optimizer.bind(self.model.parameters())
 
@@ -130,103 +162,97 @@ class Trainer:
         _tell(callbacks, "on_epoch_start", self, epoch)
         start = time.perf_counter()
         self.model.train()
-        loop = self._loop(feed, training=True)
-        carry = self.mesh.copy(loop.start(self._totals))
-        pace = Pace(callbacks)
-        for block in feed.blocks(epoch, first, self.mesh.split):
-            carry = self._block(loop, carry, block, pace, callbacks)
-        self._check(loop)
-        loop.commit(carry)
-        self._totals = []
-        self.position |= {"epoch": epoch + 1, "step": 0}
-        logs = self.task.results(loop.totals(carry))
+        EpochRun(self, feed, lambda size: self._loop(feed, size, training=True), callbacks).run()
+        logs = self.task.results(self.totals)
         seconds = time.perf_counter() - start
         if held_out is not None:
             logs |= {f"val_{name}": value for name, value in self._evaluate(held_out).items()}
         logs |= {"lr": self.optimizer.rates[0], "seconds": seconds,
                  "steps_per_second": (feed.steps - first) / max(seconds, 1e-9)}
         self.history.append(epoch, logs)
+        self.position |= {"epoch": epoch + 1, "step": 0}
+        self.totals = []
         _tell(callbacks, "on_epoch_end", self, epoch, logs)
-
-    def _block(self, loop: Loop, carry: list[Any], block: Block, pace: Pace, callbacks: list[Callback]) -> list[Any]:
-        """Run a block in chunks."""
-        number = block.start
-        while number < block.stop:
-            end = pace.end(number, block.stop, self.position["global_step"])
-            chunk = Chunk(carry, block, number, self.position["global_step"])
-            carry, losses = loop.run(carry, block.arrays, number, end, block.rows)
-            self._check(loop)  # the chunk before, while this one runs
-            self._unchecked = chunk, losses
-            self.position |= {"step": block.first + end, "global_step": self.position["global_step"] + end - number}
-            number = end
-            if pace.due(self.position["global_step"]):
-                self._check(loop)
-                loop.commit(carry)
-                totals = loop.totals(carry)
-                self._totals = [np.asarray(total).tolist() for total in totals]
-                _tell(callbacks, "on_steps", self, {
-                    "epoch": self.position["epoch"], "steps": self.position["step"], "total": self.steps_per_epoch,
-                    "step": self.position["global_step"], "seconds": pace.seconds, **self.task.results(totals)})
-        return carry
-
-    def _check(self, loop: Loop) -> None:
-        if self._unchecked is not None:
-            (chunk, losses), self._unchecked = self._unchecked, None
-            refuse_nonfinite(self, loop, chunk, losses)
 
     @property
     def steps_per_epoch(self) -> int:
         return 0 if self._feed is None else self._feed.steps
 
-    def _loop(self, feed: Feed, training: bool) -> Loop:
-        """The compiled step for this feed's batches, made once for all that it depends on."""
+    def _loop(self, feed: Feed, size: int, training: bool) -> Loop:
+        """The compiled step for batches of so many rows, traced once in a call of fit or evaluate for all that may
+        change meanwhile."""
         plan = self.optimizer.plan if training else None
         frozen = tuple([p.trainable for p in self.optimizer.params]) if training else None
-        key = (training, plan, frozen, feed.size, feed.ragged, *feed.avals)
+        ragged = feed.ragged and size == feed.size
+        key = (training, plan, frozen, ragged, *(avals := feed.avals(size)))
         if key not in self._loops:
-            step = (training_step(self.task, self.optimizer, feed.size, feed.ragged) if training
-                    else evaluation_step(self.task, feed.size, feed.ragged))
+            step = (training_step(self.task, self.optimizer, size, ragged) if training
+                    else evaluation_step(self.task, size, ragged))
             what = "training" if training else "evaluation"
-            self._loops[key] = Loop(step, [*feed.avals, _COUNT], f"{what} of {self.model.functional_name}",
+            self._loops[key] = Loop(step, [*avals, _COUNT], f"{what} of {self.model.functional_name}", self._programs,
                                     self.mesh.copy)
         return self._loops[key]
 
     # Using ---------------------------------------------------------------------------------------------
 
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, Any]:
-        """Loss and metrics over all rows, in evaluation mode."""
-        return self._evaluate(feed_of(data, batch_size, False, self.seed, "pad"))
+        """Loss and metrics over all rows, in evaluation mode.
+
+        The loss of batches is weighted by what its mean divides by (rows, or classes that are not ignored).
+
+        Raises:
+            TrainingError: when memory runs out.
+        """
+        feed = self._evaluated(data, batch_size)
+        self._loops.clear()
+        with explained(feed.size):
+            return self._evaluate(feed)
+
+    def _evaluated(self, data: Any, batch_size: int) -> Feed:
+        return feed_of(data, batch_size, False, self.seed, self._tail("pad", "short"), self.mesh.count)
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        training = self.model.training
+        self.model.eval()
+        try:
+            yield
+        finally:
+            self.model.train(training)
 
     def _evaluate(self, feed: Feed) -> dict[str, Any]:
-        training = self.model.training
-        self.model.eval()
-        try:
-            if not feed.ragged or can_weigh(self.loss):
-                return self.task.results(self._totals_of(feed))
-            # Padding would change this loss: full batches first, then the rest as a batch of its own.
-            totals = [self._totals_of(part) for part in feed.parts()]
-            return self.task.results([sum(both) for both in zip(*totals, strict=True)])
-        finally:
-            self.model.train(training)
-
-    def _totals_of(self, feed: Feed) -> list[Any]:
-        loop = self._loop(feed, training=False)
-        carry = self.mesh.copy(loop.start())
-        for block in feed.blocks(0, 0, self.mesh.split):
-            carry, _ = loop.run(carry, block.arrays, block.start, block.stop, block.rows)
-        return [np.asarray(total) for total in loop.totals(carry)]
+        with self._evaluating():
+            totals: Sequence[Any] = []
+            for block in feed.blocks(0, 0, self.mesh.split):
+                loop = self._loop(feed, block.size, training=False)
+                carry, _ = loop.run(self.mesh.copy(loop.start(totals)), block.arrays, block.start, block.stop,
+                                    block.rows)
+                totals = loop.totals(carry)
+            return self.task.results(totals)
 
     def predict(self, *inputs: Any, batch_size: int = 256) -> Any:
-        """The model's output for all rows of the inputs, in evaluation mode, as NumPy arrays."""
-        feed = feed_of(inputs, batch_size, False, self.seed, "pad")
-        training = self.model.training
-        self.model.eval()
-        try:
-            parts = [jax.tree.map(np.asarray, self._predict(*(array[number] for array in block.arrays)))
-                     for block in feed.blocks(0, 0) for number in range(block.start, block.stop)]
-        finally:
-            self.model.train(training)
-        return jax.tree.map(lambda *found: np.concatenate(found)[:feed.count], *parts)
+        """The model's output for all rows, in evaluation mode, as NumPy arrays.
+
+        Args:
+            inputs: the model's inputs, as arrays. Or what `fit` takes, a tuple (inputs..., target), a data set or a
+                loader: it is prepared as in training, and the target left out.
+
+        Raises:
+            InputError: when an output does not have the rows along its first axis. TrainingError: out of memory.
+        """
+        given = inputs[0] if len(inputs) == 1 else None
+        prepared = isinstance(given, tuple | Loader) or (
+            isinstance(given, Dataset) and not isinstance(given, np.ndarray | jax.Array | list))
+        feed = feed_of(given if prepared else inputs, batch_size, False, self.seed, "pad")
+        output = zkynet.compile((lambda *batch: self.task.forward(batch)[0]) if prepared else self.task.predicted)
+        parts = []
+        with self._evaluating(), explained(feed.size):
+            for block in feed.blocks(0, 0):
+                for number in range(block.start, block.stop):
+                    found = jax.tree.map(np.asarray, output(*(array[number] for array in block.arrays)))
+                    rows = min(block.rows - number * block.size, block.size)
+                    parts.append(jax.tree.map(lambda leaf: _rows_of(leaf, rows, block.size), found))  # noqa: B023
+        return jax.tree.map(lambda *found: np.concatenate(found), *parts)
 
     def sample_graph(self) -> Any:
         """The graph of the loss on an example batch of the last fit; None before."""
@@ -245,31 +271,60 @@ class Trainer:
     # State ---------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """All that training goes on from: "model" and "optimizer" (arrays by name) and "progress" (for JSON)."""
-        return {"model": {name: np.array(value) for name, value in self.model.state_dict().items()},
-                "optimizer": self.optimizer.state_dict(),
-                "progress": {"version": VERSION, "position": dict(self.position), "totals": self._totals,
-                             "seed": self.seed, "history": self.history.to_json(),
-                             "data": None if self._feed is None else self._feed.identity()}}
+        """All that training goes on from: "model", "loss" and "prepare" (of those that are Modules) and "optimizer"
+        (arrays by name), and "progress" (for JSON).
+
+        Raises:
+            InputError: when the optimizer has parameters that belong to none of them.
+        """
+        self._build()
+        held = {p for module in self.modules.values() for p in module.parameters()}
+        lost = [p for p in self.optimizer.params if p not in held]
+        if lost:
+            raise InputError(f"the optimizer's parameters {lost} belong neither to the model nor to a loss or prepare "
+                             "that is a Module, so they would not be saved: make them attributes of one of these.")
+        states = {kind: {name: np.array(value) for name, value in module.state_dict().items()}
+                  for kind, module in self.modules.items()}
+        middle = self._feed is not None and self.position["step"] > 0
+        return {**states, "optimizer": self.optimizer.state_dict(), "progress": {
+            "version": VERSION, "position": dict(self.position), "seed": self.seed, "history": self.history.to_json(),
+            "totals": [np.asarray(total).tolist() for total in self.totals],
+            "data": self._feed.identity if middle and self._feed is not None else None}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take what `state_dict` gave. Nothing changes when it does not fit."""
         progress = state["progress"]
         if progress["version"] != VERSION:
             raise InputError(f"the state is of version {progress['version']}, but this is version {VERSION}.")
-        if self._feed is not None and progress["data"] not in (None, self._feed.identity()):
-            raise InputError(f"the state belongs to other data or batches ({progress['data']}) than these "
-                             f"({self._feed.identity()}): what is left of its epoch is not known.")
-        before = self.optimizer.state_dict()
-        self.optimizer.load_state_dict(state["optimizer"])
+        if progress["position"]["step"] and self._feed is not None and progress["data"] is not None:
+            own = self._feed.identity
+            other = [f"{name}: {value!r} there, {own[name]!r} here" for name, value in progress["data"].items()
+                     if name in own and own[name] != value]
+            if other:
+                raise InputError("the state is of the middle of an epoch, whose rest is not known with other data or "
+                                 f"batches ({'; '.join(other)}).")
+        self._build()
+        holders = {**self.modules, "optimizer": self.optimizer}
+        before = {kind: holder.state_dict() for kind, holder in holders.items()}
+        history = History.from_json(progress["history"])
         try:
-            self.model.load_state_dict(state["model"])
+            for kind, holder in holders.items():
+                holder.load_state_dict(state.get(kind, {}))
         except BaseException:
-            self.optimizer.load_state_dict(before)
+            for kind, holder in holders.items():
+                holder.load_state_dict(before[kind])
             raise
-        self.position, self._totals = dict(progress["position"]), list(progress["totals"])
-        self.seed = progress["seed"]
-        self.history = History.from_json(progress["history"])
+        self.position, self.totals = dict(progress["position"]), list(progress["totals"])
+        self.seed, self.history = progress["seed"], history
+
+
+def _rows_of(output: np.ndarray, rows: int, size: int) -> np.ndarray:
+    """The real rows of a batch's output."""
+    if not output.ndim or len(output) != size:
+        raise InputError(f"predict: an output of the shape {output.shape} does not have the {size} rows of a batch along "
+                         "its first axis, so batches cannot be put together: call the model itself, or give it an "
+                         "output without this part.")
+    return output[:rows]
 
 
 def _tell(callbacks: Sequence[Callback], event: str, *arguments: Any) -> None:

@@ -15,6 +15,7 @@ import zkynet
 
 from ..framework import cg
 from ..framework.errors import InputError
+from ..framework.random_stream import RandomStream
 from ..framework.templates import keeps_dtype
 from .errors import WeightsError
 from .files import replace_file
@@ -63,7 +64,8 @@ class LoadReport:
 
 
 def save_weights(model: cg.Module, path: str | os.PathLike[str]) -> Path:
-    """Write all parameters and states by path, as a whole or not at all.
+    """Write all parameters and states by path, as a whole or not at all; but not the place of random streams, which
+    other libraries do not have (a `Checkpointer` keeps them).
 
     Returns:
         the path.
@@ -84,7 +86,9 @@ def save_weights(model: cg.Module, path: str | os.PathLike[str]) -> Path:
 
     _refuse_unmade(model)
     # Rows in order: safetensors takes the memory as it is.
-    named = {name: np.array(value, order="C") for name, value in model.state_dict().items()}
+    own = _own(model)
+    named = {name: np.array(value, order="C") for name, value in model.state_dict().items()
+             if not isinstance(own[name], RandomStream)}
     wrong = [f"{name} is {array.dtype}" for name, array in named.items() if array.dtype.name not in _DTYPES.values()]
     if wrong:
         raise WeightsError(f"safetensors files cannot hold this: {_listed(wrong)}.")
@@ -108,7 +112,7 @@ def load_weights(model: cg.Module, path: str | os.PathLike[str], strict: bool = 
     """
     _refuse_unmade(model)
     found, metadata = _read(Path(path))
-    own = {**dict(model.named_parameters()), **dict(model.named_states())}
+    own = _own(model)
     misfits = {name: reason for name, held in own.items() if name in found and (reason := _misfit(held, found[name]))}
     report = LoadReport(loaded=[name for name in own if name in found and name not in misfits],
                         missing=[name for name in own if name not in found and not own[name].optional],
@@ -118,6 +122,11 @@ def load_weights(model: cg.Module, path: str | os.PathLike[str], strict: bool = 
                            "fits.")
     model.load_state_dict({name: found[name].astype(own[name].dtype) for name in report.loaded}, strict=False)
     return report
+
+
+def _own(model: cg.Module) -> dict[str, Any]:
+    """Parameters and states by path."""
+    return {**dict(model.named_parameters()), **dict(model.named_states())}
 
 
 def _misfit(held: Any, array: np.ndarray) -> str:
@@ -141,9 +150,9 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     _refuse_others(path, content)
     try:
         size = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8:8 + size]).get("__metadata__", {})
+        metadata = json.loads(content[8:8 + size]).get("__metadata__") or {}
         return {name: _array(name, item) for name, item in deserialize(content)}, dict(metadata)
-    except (SafetensorError, ValueError, KeyError, AttributeError) as error:
+    except (SafetensorError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(f"{path} is no whole safetensors file: {error}. Copy or save it again.") from error
