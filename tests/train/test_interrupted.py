@@ -47,16 +47,23 @@ class Interrupt(train.Callback):
             raise KeyboardInterrupt
 
 
-class Broken(data.ArrayDataset):
-    """Fails when its sixth batch is read for the first time."""
+class Broken:
+    """A data set that fails when it is read for the sixth time."""
 
-    reads, row_bytes = 0, None
+    def __init__(self, reads: int = 0):
+        self.held, self.reads = data.ArrayDataset(X, Y), reads
 
-    def rows(self, *how: Any) -> Any:
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.held[index]
+
+    def rows(self, *how: Any) -> data.Rows:
         self.reads += 1
         if self.reads == 6:
             raise OSError("the disk is gone")
-        return super().rows(*how)
+        return self.held.rows(*how)
 
 
 @pytest.mark.parametrize("stop", ["ctrl-c", "a file that cannot be read", "validation"])
@@ -68,16 +75,15 @@ def test_a_run_that_was_interrupted_goes_on_where_it_was(stop: str):
             fit(broken, epochs=2, shuffle=False, callbacks=[Interrupt(9)])
         assert broken.position == {"epoch": 1, "step": 3, "global_step": 9}
     elif stop == "validation":
-        held_out = Broken(X, Y)
-        held_out.reads = 1  # the example was read: four more batches, and the sixth is in the first epoch's validation
         with pytest.raises(OSError, match="disk is gone"):
-            fit(broken, epochs=2, shuffle=False, validation=data.Loader(held_out, 2, prefetch=0))
+            fit(broken, epochs=2, shuffle=False, validation=data.Loader(Broken(reads=1), 2, prefetch=0))
         assert broken.position == {"epoch": 0, "step": 6, "global_step": 6} and not len(broken.history)
     else:
+        loader = data.Loader(Broken(), 2, prefetch=0)
         with pytest.raises(OSError, match="disk is gone"):
-            fit(broken, data.Loader(Broken(X, Y), 2, prefetch=0), epochs=2)
+            fit(broken, loader, epochs=2)
         assert 2 <= broken.position["step"] == broken.position["global_step"] <= 4
-        fit(broken, data.Loader(data.ArrayDataset(X, Y), 2, prefetch=0), epochs=2)
+        fit(broken, loader, epochs=2)
         assert_same(whole, broken)
         return
     fit(broken, epochs=2 - broken.position["epoch"], shuffle=False)
@@ -128,7 +134,8 @@ def test_a_state_that_is_not_finite_replaces_no_checkpoint(tmp_path: Any):
     rates = train.LearningRateSchedule(lambda epoch: 1e-6 if epoch < 2 else 3e38)
     trainer = train.Trainer(nn.Linear(4, 2), nn.MSELoss(), optim.SGD(lr=0.1))
     with pytest.raises(train.TrainingError, match=r"weight.* of Linear has elements that are NaN or infinite"):
-        fit(trainer, (X * 100, X[:, :2]), epochs=9, batch_size=12, callbacks=[rates, train.Checkpointer(tmp_path, keep=1)])
+        fit(trainer, (X * 100, X[:, :2]), epochs=9, batch_size=12,
+            callbacks=[rates, train.Checkpointer(tmp_path, keep=1)])
     found = train.Checkpointer(tmp_path).restore(trainer)
     assert found is not None and found.position["epoch"] == 2 and np.isfinite(values(trainer)[0]).all()
 

@@ -1,4 +1,4 @@
-"""Rows that do not fill a batch: whatever the loss and the form of the data, what is trained is the loss that was given.
+"""Rows that do not fill a batch: whatever the loss and the form of the data, the loss that was given is trained.
 
 torch is the judge: a linear model, batch after batch in the data's order, a short last batch as it is.
 """

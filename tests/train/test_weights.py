@@ -27,11 +27,11 @@ def network(seed: int = 0, width: int = 6) -> nn.Sequential:
 
 
 def held(model: cg.Module) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value) for name, value in model.state_dict().items()}
+    return {name: np.asarray(value) for name, value in model.state_dict().items() if name.split(".")[-1] != "stream"}
 
 
 class AllKinds(cg.Module):
-    """A parameter or state of many dtypes."""
+    """A parameter or state of many dtypes, and a random stream, which is not saved."""
 
     def __init__(self, scale: int = 1):
         super().__init__()
@@ -62,7 +62,9 @@ def test_others_read_what_we_write_and_we_what_they_write(tmp_path: Path):
     torch = pytest.importorskip("torch")
     safetensors_torch = pytest.importorskip("safetensors.torch")
     ours = network()
-    theirs = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.BatchNorm1d(6), torch.nn.Linear(6, 2)).eval()
+    ours.append(nn.Dropout(0.5))
+    theirs = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.BatchNorm1d(6), torch.nn.Linear(6, 2),
+                                 torch.nn.Dropout(0.5)).eval()
     theirs.load_state_dict(safetensors_torch.load_file(save_weights(ours, tmp_path / "ours.safetensors")))
     x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     np.testing.assert_allclose(ours.eval()(x).value, theirs(torch.tensor(x)).detach().numpy(), rtol=1e-5, atol=1e-6)
@@ -151,9 +153,13 @@ def good() -> bytes:
     return safetensors_numpy.save({"w": np.ones((40, 50), np.float32)})
 
 
+def framed(text: bytes) -> bytes:
+    return len(text).to_bytes(8, "little") + text
+
+
 def header(**entry: object) -> bytes:
-    text = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], **entry}}).encode()
-    return len(text).to_bytes(8, "little") + text + bytes(8)
+    text = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], **entry}})
+    return framed(text.encode()) + bytes(8)
 
 
 FILES = {
@@ -169,6 +175,8 @@ FILES = {
     "a huge header": (lambda tmp: (2**62).to_bytes(8, "little") + b"{" + bytes(100), "is no whole safetensors file"),
     "beyond the end": (lambda tmp: header(data_offsets=[0, 4096], shape=[1024]), "is no whole safetensors file"),
     "sizes that disagree": (lambda tmp: header(shape=[3]), "is no whole safetensors file"),
+    "a deep header": (lambda tmp: framed(b'{"a":' * 20000), "is no whole safetensors file"),
+    "no metadata": (lambda tmp: framed(b'{"__metadata__": 7}'), "is no whole safetensors file"),
     "an unknown dtype": (lambda tmp: header(dtype="F6_E2M3", shape=[8], data_offsets=[0, 6])[:-2], "dtype F6_E2M3"),
 }
 
@@ -189,6 +197,15 @@ def test_a_header_that_begins_like_a_pickle_is_read(tmp_path: Path):
     (tmp_path / "w").write_bytes(len(text).to_bytes(8, "little") + text + np.float32(7).tobytes())
     model = nn.Linear(1, 1, bias=False)
     assert load_weights(model, tmp_path / "w").complete and float(model.weight.value[0, 0]) == 7
+
+
+def test_metadata_may_be_null(tmp_path: Path):
+    text = json.dumps({"__metadata__": None, "weight": {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]}})
+    (tmp_path / "w").write_bytes(framed(text.encode()) + bytes(4))
+    try:
+        assert load_weights(nn.Linear(1, 1, bias=False), tmp_path / "w").metadata == {}
+    except train.WeightsError as error:  # versions of safetensors differ in whether that is allowed
+        assert "is no whole safetensors file" in str(error)
 
 
 def test_a_missing_file_is_named(tmp_path: Path):

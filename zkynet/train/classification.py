@@ -93,8 +93,8 @@ class Classification(Metric):
             if target.shape[-1] != classes:
                 raise ShapeError(f"{self.name}: with binary=True targets are a yes or no for each of the {classes} "
                                  "scores, in the same shape.")
-            return Decided(op.greater(scores, self.threshold or 0.0), op.greater(target, 0.5), op.ones((rows, positions)),
-                           classes, True)
+            yes = op.greater(scores, self.threshold or 0.0)
+            return Decided(yes, op.greater(target, 0.5), op.ones((rows, positions)), classes, True)
         predicted = op.argmax(scores, axis=-1)
         if target.ndim == 3:
             return Decided(predicted, op.argmax(target, axis=-1), op.ones((rows, positions)), classes, False)

@@ -23,7 +23,7 @@ def check_trainer(optimizer: Any, metrics: Any, precision: Any) -> None:
     if not isinstance(optimizer, Optimizer):
         raise InputError(f"optimizer is one of zkynet.optim, such as optim.Adam(lr=1e-3), but got {optimizer!r}.")
     if isinstance(optimizer, LBFGS):
-        raise InputError("LBFGS evaluates the loss several times a step, which the compiled epochs of a Trainer do not: "
+        raise InputError("LBFGS evaluates the loss several times a step, which a Trainer's compiled epochs do not: "
                          "call optimizer.step(function) in a loop of your own.")
     if isinstance(metrics, str | Metric) or not isinstance(metrics, Sequence):
         raise InputError(f"metrics is a list of names and Metric objects, but got {metrics!r}.")

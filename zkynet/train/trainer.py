@@ -321,9 +321,9 @@ class Trainer:
 def _rows_of(output: np.ndarray, rows: int, size: int) -> np.ndarray:
     """The real rows of a batch's output."""
     if not output.ndim or len(output) != size:
-        raise InputError(f"predict: an output of the shape {output.shape} does not have the {size} rows of a batch along "
-                         "its first axis, so batches cannot be put together: call the model itself, or give it an "
-                         "output without this part.")
+        raise InputError(f"predict: an output of the shape {output.shape} does not have the {size} rows of a batch as "
+                         "its first axis, so batches cannot be put together: call the model itself, or one that gives "
+                         "the rest only.")
     return output[:rows]
 
 
