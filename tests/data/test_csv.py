@@ -58,6 +58,19 @@ def test_targets_of_whole_numbers_are_classes_unless_told(tmp_path: Path):
     assert measured.arrays[1].tolist() == [[7], [3], [7]] and measured.arrays[1].dtype == np.float32
     (tmp_path / "t.csv").write_text("a,b\n1,0.5\n2,1.5\n")
     assert data.csv(tmp_path / "t.csv", target="b", classify=True).classes == ("0.5", "1.5")
+    (tmp_path / "t.csv").write_text("a,b\n1,10.0\n2,2.0\n")  # not written as whole numbers: measured, unless told
+    assert data.csv(tmp_path / "t.csv", target="b").arrays[1].tolist() == [[10], [2]]
+    told = data.csv(tmp_path / "t.csv", target="b", classify=True)
+    assert told.arrays[1].tolist() == [10, 2] and told.arrays[1].dtype == np.int32 and told.classes is None
+    (tmp_path / "t.csv").write_text("a,b\n1,1_0\n2,2_0\n")
+    assert data.csv(tmp_path / "t.csv", target="b").classes == ("1_0", "2_0")  # text
+
+
+def test_one_name_is_one_column(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("a,b,ab\n1,2,3\n")
+    found = data.csv(tmp_path / "t.csv", features="ab")
+    assert found.features == ("ab",) and found.arrays[0].tolist() == [[3]]
+    assert data.csv(tmp_path / "t.csv", features=-2).features == ("b",)
 
 
 @pytest.mark.parametrize("missing, areas", [
@@ -92,6 +105,10 @@ WRONG = [
     ("a,b\n1,2\n1,y\n", {"target": ["b"]}, "line 3, column 'b': expected a number; got 'y'"),
     ('a,b\n1,"2\n', {}, "line"),
     ("a,b\n1,2\n", {"missing": "guess"}, "'raise', 'drop', 'mean' or a number; got 'guess'"),
+    ("a,b\n1,\n", {"missing": None}, "or a number; got None"),
+    ("a,b\n1,2\n3,1_0\n", {}, "line 3, column 'b': expected a number; got '1_0'"),
+    ("a,b\n1,2\n", {"delimiter": ";;"}, "a delimiter of one character; got ';;'"),
+    ("a,b\n1,2\n", {"delimiter": None}, "a delimiter of one character; got None"),
 ]
 
 

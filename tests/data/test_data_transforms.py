@@ -52,6 +52,24 @@ def test_normalize_refuses_what_it_cannot_do():
         data.Normalize([0, 0], 1)(IMAGES)
 
 
+@pytest.mark.parametrize("dataset, message", [
+    (np.zeros((0, 3)), "Normalize.of: 0 examples"), (np.zeros(3), r"shape \(C, ...\); got batches of shape \(3,\)")])
+def test_normalize_of_nothing(dataset, message: str):
+    with pytest.raises((InputError, ShapeError), match=message):
+        data.Normalize.of(dataset)
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: data.RandomCrop(0), "RandomCrop: size: expected a whole number of at least 1, or two; got 0"),
+    (lambda: data.RandomCrop(4, padding=-1), "RandomCrop: padding: expected a whole number of at least 0"),
+    (lambda: data.RandomCrop(2.5), "got 2.5"),  # pyright: ignore[reportArgumentType]
+    (lambda: data.RandomCrop((3, 0)), r"got \(3, 0\)"), (lambda: data.Resize((1, 2, 3)), "Resize: size")])
+def test_sizes_that_do_not_exist(make, message: str):
+    with pytest.raises(InputError, match=message):
+        make()
+    assert data.RandomCrop(np.int64(4)).size == data.RandomCrop([4, 4]).size == (4, 4)  # pyright: ignore
+
+
 def test_crops_are_parts_of_the_padded_image():
     images = np.arange(1, 1 + 400 * 5 * 6, dtype=np.int32).reshape(400, 1, 5, 6)
     out = data.RandomCrop((5, 4), padding=(2, 1))(images)

@@ -69,25 +69,51 @@ def test_subsets_of_subsets():
         data.Subset(outer, [-1])
 
 
+@pytest.mark.parametrize("mask", [Y == 2, (Y == 2).tolist(), np.zeros(6, bool)])
+def test_a_mask_is_the_rows_where_it_is_true(mask):
+    subset = data.Subset((X, Y), mask)
+    assert len(subset) == np.sum(mask)
+    np.testing.assert_array_equal(data.read_rows(subset, np.arange(len(subset))).arrays[0], X[np.asarray(mask)])
+    np.testing.assert_array_equal(data.read_rows(data.ArrayDataset(X), mask).arrays[0], X[np.asarray(mask)])
+
+
+@pytest.mark.parametrize("indices", [[1.7], [True, False], np.array(["1"]), [2**70]])
+def test_what_is_no_index(indices):
+    with pytest.raises(InputError, match="whole numbers, or a mask of 6 booleans; got"):
+        data.Subset((X, Y), indices)
+    with pytest.raises(InputError, match="whole numbers"):
+        data.read_rows(data.ArrayDataset(X), indices)
+    assert len(data.Subset((X, Y), [])) == 0
+
+
+@pytest.mark.parametrize("wrong, message", [
+    ([X, X], "holds 2 arrays: pass a tuple of arrays"), ([jax.numpy.zeros(2)], "holds 1 arrays"),
+    ({"x": X}, "got dict"), ("abc", "got str"), (b"abc", "got bytes"), (1.5, "got float")])
+def test_what_is_no_data_set(wrong, message: str):
+    with pytest.raises(InputError, match=message):
+        data.Loader(wrong)
+
+
 def test_a_list_of_pairs_is_a_data_set():
     rows = data.read_rows([(X[i], int(Y[i])) for i in range(6)], [4, 0])
     np.testing.assert_array_equal(rows.arrays[0], X[[4, 0]])
     np.testing.assert_array_equal(rows.arrays[1], Y[[4, 0]])
     with pytest.raises(ShapeError, match=r"example 1 has shape \(2,\), example 0 has \(3,\)"):
         data.read_rows([np.zeros(3), np.zeros(2)], [0, 1])
-    with pytest.raises(InputError, match="got float"):
-        data.as_dataset(1.5)
 
 
-def test_what_counts_as_in_memory():
+def test_what_counts_as_in_memory(tmp_path: Path):
     arrays = data.ArrayDataset(X, Y)
-    assert data.in_memory(arrays) is arrays
+    np.save(tmp_path / "x.npy", X)
+    mapped = data.npy(tmp_path / "x.npy")
+    for whole in (arrays, mapped):  # of any size
+        assert data.in_memory(whole) is whole and data.in_memory(whole, limit=0) is whole
     fixed = data.Mapped(data.Subset(arrays, [1, 3]), lambda x: x * 2)
     whole = data.in_memory(fixed)
     assert whole is not None
     np.testing.assert_array_equal(whole.arrays[0], X[[1, 3]] * 2)
     np.testing.assert_array_equal(whole.arrays[1], Y[[1, 3]])
-    assert data.in_memory(arrays, limit=X.nbytes) is None
+    assert data.in_memory(fixed, limit=X[:2].nbytes) is None
     assert data.in_memory(data.Mapped(np.zeros((4, 1, 8, 8)), data.RandomHorizontalFlip())) is None
     assert data.in_memory([(1, 2)]) is None
     windows = data.in_memory(data.Windows(np.arange(10), 4))

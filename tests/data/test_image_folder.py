@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +147,36 @@ def test_what_a_folder_lacks(root: Path, tmp_path: Path):
     assert "no image" in skipping.problems[str(root / "bird")]
 
 
+@pytest.mark.parametrize("below, left", [("cat/more", [0, 1, 3, 4, 5]), ("cat", [3, 4, 5]), ("", None)])
+def test_folders_that_cannot_be_listed(root: Path, monkeypatch: pytest.MonkeyPatch, below: str, left):
+    closed, scandir = str(root / below), os.scandir
+
+    def refuse(path: Any):
+        if os.fspath(path) == closed:
+            raise PermissionError(13, "Permission denied", closed)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    message = re.escape(f"{closed}: cannot be listed (PermissionError: Permission denied)")
+    with pytest.raises(data.DataError, match=message):
+        len(data.ImageFolder(root))
+    if left is not None:
+        images = data.ImageFolder(root, on_error="skip")
+        np.testing.assert_array_equal(images.load_all().arrays[0], PIXELS[left].transpose(0, 3, 1, 2))
+        assert list(images.problems) == [closed] and re.match(message, images.problems[closed])
+
+
+def test_classes_may_be_given(root: Path):
+    images = data.ImageFolder(root, classes=["mouse", "dog", "cat"])
+    assert images.classes == ("mouse", "dog", "cat") and images.labels.tolist() == [1, 1, 1, 2, 2, 2]
+    assert Path(images.files[0]).parts[-2] == "dog" and images[0][1] == 1
+    assert images.load_all().classes == images.classes
+    with pytest.raises(data.DataError, match="expected sub-folders named cat, mouse; got 'dog'"):
+        len(data.ImageFolder(root, classes=["cat", "mouse"]))
+
+
 @pytest.mark.parametrize("wrong, message", [
+    ({"size": 0}, "size: expected a whole number of at least 1, or two; got 0"), ({"size": (3, 4, 5)}, "or two"),
     ({"mode": "hsv"}, "'gray' or 'rgb'"), ({"on_error": "warn"}, "'raise' or 'skip'"),
     ({"resize": True}, "needs the size")])
 def test_wrong_arguments(tmp_path: Path, wrong, message):

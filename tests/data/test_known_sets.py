@@ -64,14 +64,28 @@ def test_mnist_of_another_csv(tmp_path: Path, text: str, message: str):
         data.mnist(tmp_path)
 
 
-@pytest.mark.parametrize("below", ["", "mnist"])
-def test_mnist_as_a_folder(tmp_path: Path, below: str):
-    for digit in range(10):
+def test_mnist_in_a_csv_of_other_bytes(tmp_path: Path):
+    whole = b"label,a\n" + b"1,2\n" * 20
+    for place in (2, 40):
+        (tmp_path / "train.csv").write_bytes(whole[:place] + b"\xff" + whole[place:])
+        with pytest.raises(data.DataError, match="train.csv: 'utf-8' codec can't decode byte 0xff"):
+            data.mnist(tmp_path)
+    (tmp_path / "train.csv").write_bytes(b"label,a\n\n \n")
+    with pytest.raises(data.DataError, match="train.csv: there is no row of values"):
+        data.mnist(tmp_path)
+
+
+@pytest.mark.parametrize("below, digits", [("", range(10)), ("mnist", range(10)), ("", [7, 9])])
+def test_mnist_as_a_folder(tmp_path: Path, below: str, digits):
+    for digit in digits:
         (tmp_path / below / "train" / str(digit)).mkdir(parents=True)
         Image.fromarray(GRAY[digit]).save(tmp_path / below / "train" / str(digit) / "00001.png")
     found = data.mnist(tmp_path)
-    np.testing.assert_array_equal(found.arrays[0], GRAY[:10, None])
-    assert found.arrays[1].tolist() == list(range(10))
+    np.testing.assert_array_equal(found.arrays[0], GRAY[list(digits), None])
+    assert found.arrays[1].tolist() == list(digits) and found.classes == tuple("0123456789")
+    (tmp_path / below / "train" / "ten").mkdir()
+    with pytest.raises(data.DataError, match="expected sub-folders named 0, 1, .*; got 'ten'"):
+        data.mnist(tmp_path)
     with pytest.raises(InputError, match="'train' or 'test'; got 'all'"):
         data.mnist(tmp_path, "all")
 
@@ -156,11 +170,16 @@ def test_cifar_in_binary_batches(tmp_path: Path):
 
 
 def test_cifar_as_a_folder(tmp_path: Path):
-    for i, name in enumerate(["airplane", "cat"]):
+    for i, name in enumerate(["cat", "truck"]):
         (tmp_path / "train" / name).mkdir(parents=True)
         Image.fromarray(COLOR[i].transpose(1, 2, 0)).save(tmp_path / "train" / name / "1.png")
     found = data.cifar10(tmp_path)
     np.testing.assert_array_equal(found.arrays[0], COLOR[:2])
+    assert found.classes is not None and [found.classes[i] for i in found.arrays[1]] == ["cat", "truck"]
+    assert found.arrays[1].tolist() == [3, 9]  # as in the other forms
+    (tmp_path / "train" / "lorry").mkdir()
+    with pytest.raises(data.DataError, match="got 'lorry'"):
+        data.cifar10(tmp_path)
     with pytest.raises(data.DataError, match="none of test_batch, test_batch.bin, and a folder test/"):
         data.cifar10(tmp_path, "test")
 
@@ -259,13 +278,14 @@ def test_shared_parts_stay_shared():
 
 def test_bundled_sets_are_scikit_learns():
     datasets = pytest.importorskip("sklearn.datasets")
-    for name in ("iris", "digits", "wine", "breast_cancer", "diabetes"):
+    for name in ("iris", "digits", "wine", "breast_cancer", "diabetes", "linnerud"):
         found, judge = data.sklearn(name), getattr(datasets, f"load_{name}")()
         x, y = found.arrays
         np.testing.assert_array_equal(x, judge.data.astype(np.float32))
         assert found.features == tuple(judge.feature_names)
-        if name == "diabetes":
-            np.testing.assert_array_equal(y, judge.target[:, None].astype(np.float32))
+        if name in ("diabetes", "linnerud"):
+            np.testing.assert_array_equal(y, judge.target.reshape(len(x), -1).astype(np.float32))
+            assert y.dtype == np.float32 and found.classes is None
         else:
             np.testing.assert_array_equal(y, judge.target)
             assert y.dtype == np.int32 and found.classes == tuple(map(str, judge.target_names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import threading
 import time
@@ -110,10 +111,32 @@ def test_peek_leaves_the_place():
         ahead = contents([loader.peek()])
         seen = contents(loader)
         assert seen[:1] == ahead and len(seen) == 3
-    last = list(loader)[-1]
     loader.epoch, loader.position = 0, 3  # at the end of an epoch: the next one's first
-    assert contents([loader.peek()]) != contents([last]) and loader.state()["position"] == 3
-    assert list(loader) == [] and loader.epoch == 1
+    ahead = contents([loader.peek()])
+    assert loader.state()["position"] == 3
+    assert contents([next(iter(loader))]) == ahead and loader.epoch == 1
+
+
+TAKERS = {"zip": lambda loader: [batch for _, batch in zip(range(len(loader)), loader, strict=False)],
+          "islice": lambda loader: list(itertools.islice(loader, len(loader))),
+          "an iterator that is kept": lambda loader: [next(loader.kept) for _ in range(len(loader))]}
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("taker", TAKERS)
+def test_taking_exactly_the_batches_of_an_epoch(taker: str, prefetch: int):
+    judge = loader_of(5, 2, shuffle=True)
+    expected = [contents(judge) for _ in range(3)]
+    loader: Any = loader_of(5, 2, shuffle=True, prefetch=prefetch)
+    for epoch in range(3):
+        loader.kept = iter(loader)
+        assert contents(TAKERS[taker](loader)) == expected[epoch]
+        resumed = loader_of(5, 2, shuffle=True)
+        resumed.load_state(json.loads(json.dumps(loader.state())))
+        if epoch < 2:
+            assert contents([resumed.peek()]) == expected[epoch + 1][:1] and contents(resumed) == expected[epoch + 1]
+    loader.kept.close()
+    assert (loader.epoch, loader.position) == (3, 0)
 
 
 def test_a_padded_epoch_compiles_once():
@@ -168,6 +191,26 @@ def test_a_batch_is_not_changed_by_what_comes_later():
     first = next(iter(loader))
     x += 1
     assert not np.asarray(first.arrays[0]).any()
+
+
+@pytest.mark.parametrize("values, fits", [
+    (np.array([0, 2**40 + 5]), False), (np.array([-2**31 - 1]), False), (np.array([2**32], np.uint64), False),
+    (np.array([-2**31, 2**31 - 1]), True), (np.array([2**32 - 1], np.uint64), True), (np.empty((2, 0), int), True)])
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_integers_that_jax_would_wrap_are_refused(values: np.ndarray, fits: bool, prefetch: int):
+    loader = data.Loader(values, 2, prefetch=prefetch, pad_last=False)
+    arrays = data.ArrayDataset(values)
+    if fits:
+        np.testing.assert_array_equal(next(iter(loader)).arrays[0], values)
+        np.testing.assert_array_equal(arrays.on_device()[0], values)
+    else:
+        for take in (lambda: list(loader), loader.peek, arrays.on_device):
+            with pytest.raises(data.DataError, match=f"{values.dtype} values from .* to {values[-1]} do not fit"):
+                take()
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(next(iter(loader)).arrays[0], values)
+    (host,) = data.Loader(values, 2, device="host", pad_last=False)
+    np.testing.assert_array_equal(host.arrays[0], values)
 
 
 @pytest.mark.parametrize("options, message", [

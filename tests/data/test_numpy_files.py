@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,36 @@ def test_damaged_files(tmp_path: Path, memory_map: bool):
         (tmp_path / "x.npz").write_bytes(content)
         with pytest.raises(data.DataError, match="x.npz"):
             data.npz(tmp_path / "x.npz", memory_map=memory_map)
+
+
+@pytest.mark.parametrize("memory_map", [True, False])
+@pytest.mark.parametrize("save", [np.save, np.savez, np.savez_compressed])
+def test_whatever_is_damaged_the_file_is_named(tmp_path: Path, save, memory_map: bool):
+    """A byte changed (in the header mostly), or the end cut off: read as something, or a DataError."""
+    path = tmp_path / ("x.npy" if save is np.save else "x.npz")
+    save(path, X[:4])
+    whole, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for place in rng.integers(0, 200, 60):
+        changed = whole[:place] + bytes([rng.integers(256)]) + whole[place + 1:]
+        for content in (changed, changed[:rng.integers(len(whole))]):
+            path.write_bytes(content)
+            try:
+                (data.npy if save is np.save else data.npz)(path, memory_map=memory_map)
+            except data.DataError as error:
+                assert str(error).startswith(f"{path}: ")
+                refused += 1
+    assert refused > 60
+
+
+def test_members_of_another_length_than_their_header(tmp_path: Path):
+    for memory_map in (True, False):
+        for held, says in ((b"(3,)", b"(2,)"), (b"(3,)", b"(4,)")):
+            np.save(tmp_path / "a.npy", np.arange(3))
+            content = (tmp_path / "a.npy").read_bytes().replace(held, says)
+            with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+                archive.writestr("a.npy", content)
+            with pytest.raises(data.DataError, match="a.npz"):
+                data.npz(tmp_path / "a.npz", memory_map=memory_map)
 
 
 def test_a_file_that_is_not_there_or_another_kind(tmp_path: Path):

@@ -94,6 +94,8 @@ def test_saved_and_found_again(tmp_path: Path):
     with pytest.raises(data.DataError, match="another data set of the same length"):
         data.Splits.load(path, x)
     assert [p.name for p in tmp_path.iterdir()] == ["split.json"]
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode  # whom the umask lets read it
 
 
 @pytest.mark.parametrize("damage", [
@@ -101,7 +103,8 @@ def test_saved_and_found_again(tmp_path: Path):
     lambda s: json.dumps({k: v for k, v in json.loads(s).items() if k != "seed"}),
     lambda s: json.dumps(json.loads(s) | {"splits": [1]}),
     lambda s: json.dumps(json.loads(s) | {"splits": {"a": ["x"]}}),
-    lambda s: json.dumps(json.loads(s) | {"splits": {"a": [10]}})])
+    lambda s: json.dumps(json.loads(s) | {"splits": {"a": [10]}}),
+    lambda s: json.dumps(json.loads(s) | {"splits": {"a": [1.5]}})])
 def test_damaged_files_of_splits(tmp_path: Path, damage):
     path = tmp_path / "split.json"
     data.split(np.arange(10), {"a": 0.5}).save(path)

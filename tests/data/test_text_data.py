@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -51,10 +54,11 @@ def test_windows(total: int, length: int, stride: int):
         windows[len(windows)]
 
 
-@pytest.mark.parametrize("tokens, length", [(np.arange(4), 4), (np.arange(4), 0), (np.zeros((4, 2)), 1)])
-def test_windows_that_do_not_exist(tokens, length):
+@pytest.mark.parametrize("tokens, length, stride", [
+    (np.arange(4), 4, None), (np.arange(4), 0, None), (np.zeros((4, 2)), 1, None), (np.arange(4), 2, 0)])
+def test_windows_that_do_not_exist(tokens, length, stride):
     with pytest.raises(InputError, match="Windows: expected a sequence"):
-        data.Windows(tokens, length)
+        data.Windows(tokens, length, stride)
 
 
 def test_validation_is_the_end():
@@ -63,3 +67,27 @@ def test_validation_is_the_end():
     assert data.cut([1, 2], 0.01) == ([1], [2])
     with pytest.raises(InputError, match="between 0 and 1"):
         data.cut([1, 2], 1.0)
+    for tokens, fraction in (("a", 0.1), ("", 0.1), ([1, 2], 0.9)):
+        with pytest.raises(InputError, match="leaves nothing for training"):
+            data.cut(tokens, fraction)
+
+
+@given(st.text(st.characters(exclude_characters="\r\ufeff", exclude_categories=["Cs"])),
+       st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+def test_a_text_file_is_what_python_wrote(content: str, encoding: str):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.txt"
+        path.write_bytes(content.replace("\n", "\r\n").encode(encoding))
+        assert (data.text(path, encoding) if encoding == "utf-16" else data.text(path)) == content
+
+
+def test_what_is_no_text_file(tmp_path: Path):
+    path = tmp_path / "t.txt"
+    path.write_bytes(b"caf\xe9s")
+    with pytest.raises(data.DataError, match=r"t.txt: no text in utf-8-sig \(.* position 3.*encoding="):
+        data.text(path)
+    assert data.text(path, "latin-1") == "cafés"
+    with pytest.raises(InputError, match="the name of an encoding; got 'utf-99'"):
+        data.text(path, "utf-99")
+    with pytest.raises(FileNotFoundError, match="nothing.txt"):
+        data.text(tmp_path / "nothing.txt")

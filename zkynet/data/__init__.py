@@ -19,14 +19,14 @@ from .loader import Batch, Loader
 from .mnist_files import idx, mnist
 from .numpy_files import npy, npz
 from .plain_pickle import read_plain_pickle
+from .sequences import Vocabulary, Windows, cut, text
 from .splits import Splits, split
 from .tables import csv
-from .text import Vocabulary, Windows, cut
 from .transforms import Mapped, Normalize, RandomCrop, RandomHorizontalFlip, Resize, ToFloat, Transform
 
 __all__ = [
     "ArrayDataset", "Batch", "DataError", "Dataset", "Draws", "ImageFolder", "Loader", "Mapped", "Normalize",
     "RandomCrop", "RandomHorizontalFlip", "Resize", "Rows", "Splits", "Subset", "ToFloat", "Transform", "Vocabulary",
     "Windows", "as_dataset", "cifar10", "csv", "cut", "epoch_order", "fingerprint", "idx", "in_memory", "mnist", "npy",
-    "npz", "read_plain_pickle", "read_rows", "sklearn", "split",
+    "npz", "read_plain_pickle", "read_rows", "sklearn", "split", "text",
 ]

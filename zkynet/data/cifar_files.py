@@ -27,12 +27,12 @@ def cifar10(root: str | os.PathLike[str], split: str = "train") -> ArrayDataset:
     |---|---|
     | python | `data_batch_1` ... `data_batch_5`, `test_batch`; also in `cifar-10-batches-py` |
     | binary | `data_batch_1.bin` ..., `test_batch.bin`; also in `cifar-10-batches-bin` |
-    | folder | `train/cat/1.jpg`, `test/...`; also in `cifar10` |
+    | folder | `train/cat/1.jpg`, `test/...`; also in `cifar10`; a class without a folder has no images |
 
     The python batches are pickles. They are read by `read_plain_pickle`, which executes nothing that a file says.
 
     Raises:
-        DataError: none of the forms, a batch that is not there, or a damaged file.
+        DataError: none of the forms, a batch that is not there, a damaged file, or a sub-folder of another name.
         InputError: another split.
 
     >>> cifar10("datasets/cifar10", "test")  # doctest: +SKIP
@@ -47,7 +47,7 @@ def cifar10(root: str | os.PathLike[str], split: str = "train") -> ArrayDataset:
             if any(path.is_file() for path in paths):
                 return _joined(paths, read)
         if (folder / split).is_dir():
-            return ImageFolder(folder / split, mode="rgb", size=32).load_all()
+            return ImageFolder(folder / split, mode="rgb", size=32, classes=CLASSES).load_all()
     raise DataError(f"{root}: found none of {BATCHES[split][0]}, {BATCHES[split][0]}.bin, and a folder {split}/ with a "
                     "sub-folder for each class")
 

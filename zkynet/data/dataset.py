@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ..framework.errors import InputError, ShapeError
+from .errors import DataError
 
 HASHED_WHOLE = 2**30  # bytes; of an array larger than this, the fingerprint samples rows
 
@@ -43,20 +44,32 @@ class Rows(NamedTuple):
 
 
 def read_rows(dataset: Dataset, indices: Any, seed: int = 0, epoch: int = 0) -> Rows:
-    """The rows of these indices. `seed` and `epoch` decide what random transforms draw.
+    """The rows of these indices (or of a mask). `seed` and `epoch` decide what random transforms draw.
 
     >>> read_rows([(1.0, 2), (3.0, 4)], [1, 0]).arrays
     (array([3., 1.]), array([4, 2]))
 
     Raises:
         ShapeError: examples of different shapes, which cannot be one batch.
+        InputError: indices that are no whole numbers.
     """
-    indices = np.asarray(indices, np.int64)
+    indices = _indices(indices, dataset)
     several = getattr(dataset, "rows", None)
     if several is not None:
         return several(indices, seed, epoch)
     items = [item if isinstance(item, tuple) else (item,) for item in (dataset[int(i)] for i in indices)]
     return Rows(tuple(_stack(indices, column) for column in zip(*items, strict=True)))
+
+
+def _indices(given: Any, dataset: Any) -> np.ndarray:
+    """int64 (K,). A mask is the places where it is True; what else NumPy would make integers of is refused."""
+    array = np.asarray(given)
+    if array.dtype == bool and array.shape == (len(dataset),):
+        return np.flatnonzero(array)
+    if array.size and array.dtype.kind not in "iu":
+        raise InputError(f"expected indices that are whole numbers, or a mask of {len(dataset)} booleans; got "
+                         f"{array.dtype}{list(array.shape)}")
+    return array.astype(np.int64, copy=False).reshape(-1)
 
 
 def _stack(indices: np.ndarray, column: Sequence[Any]) -> np.ndarray:
@@ -69,22 +82,46 @@ def _stack(indices: np.ndarray, column: Sequence[Any]) -> np.ndarray:
 
 
 def as_dataset(data: Any) -> Dataset:
-    """A data set as it is; an array or a tuple of arrays as an `ArrayDataset`."""
+    """A data set as it is; an array or a tuple of arrays as an `ArrayDataset`.
+
+    Raises:
+        InputError: something else, also a dict, a string, and a list of arrays: a list holds examples, not components.
+    """
     if isinstance(data, tuple):
         return ArrayDataset(*data)
     if isinstance(data, np.ndarray | jax.Array):
         return ArrayDataset(data)
-    if isinstance(data, Dataset):
+    if isinstance(data, list) and data and all(isinstance(a, np.ndarray | jax.Array) and a.ndim for a in data):
+        raise InputError(f"a list is a data set of examples, and this one holds {len(data)} arrays: pass a tuple of "
+                         "arrays (x, y), or, where each is an example, np.stack(list)")
+    if isinstance(data, Dataset) and not isinstance(data, Mapping | str | bytes):
         return data
     raise InputError("expected a data set (with len and [index]), an array or a tuple of arrays; got "
                      f"{type(data).__name__}")
+
+
+def put(arrays: Sequence[Any], device: Any = None) -> tuple[jax.Array, ...]:
+    """Arrays on a device (by default JAX's default device), in the types that JAX keeps there: of 32 bits, usually.
+
+    Raises:
+        DataError: integers that do not fit: JAX would take other numbers for them.
+    """
+    for a in arrays:
+        kept = jax.dtypes.canonicalize_dtype(a.dtype)
+        if a.dtype.kind in "iu" and kept != a.dtype and a.size:
+            least, most, bounds = a.min(), a.max(), np.iinfo(kept)
+            if least < bounds.min or most > bounds.max:
+                raise DataError(f"{a.dtype} values from {least} to {most} do not fit {kept}, which JAX makes of them: "
+                                "number them anew, or compute under jax.enable_x64(True)")
+    return tuple(jax.device_put(tuple(arrays), device))
 
 
 class ArrayDataset:
     """Arrays of one length, in memory (or memory-mapped): example i is `(a[i], b[i], ...)`.
 
     Args:
-        arrays: NumPy arrays (kept as they are), or what makes one. The first axis counts the examples.
+        arrays: NumPy arrays (kept as they are), or what makes one (a jax array is copied to the host). The first axis
+            counts the examples.
         classes: names of the classes, where the last array holds class numbers.
         features: names of the columns of the first array.
 
@@ -133,8 +170,12 @@ class ArrayDataset:
         return sum(a.dtype.itemsize * int(np.prod(a.shape[1:])) for a in self.arrays)
 
     def on_device(self, device: Any = None) -> tuple[jax.Array, ...]:
-        """The arrays on a device (by default JAX's default device), to be indexed there by compiled programs."""
-        return tuple(jax.device_put(self.arrays, device))
+        """The arrays on a device (by default JAX's default device), to be indexed there by compiled programs.
+
+        Raises:
+            DataError: 64-bit integers beyond the 32 bits that JAX keeps of them.
+        """
+        return put(self.arrays, device)
 
     def fingerprint(self) -> str:
         digest = hashlib.blake2b(digest_size=16)
@@ -176,16 +217,22 @@ class _MapPlace(NamedTuple):
 class Subset:
     """Some examples of another data set, in the order given.
 
+    Args:
+        dataset: any data set.
+        indices: whole numbers (K,), or a mask: a boolean for each example of the data set.
+
     >>> [x.item() for (x,) in Subset(ArrayDataset([10, 11, 12]), [2, 0])]
     [12, 10]
+    >>> len(Subset(ArrayDataset([10, 11, 12]), [True, False, True]))
+    2
 
     Raises:
-        InputError: an index outside of the data set.
+        InputError: an index outside of the data set, or one that is no whole number.
     """
 
     def __init__(self, dataset: Any, indices: Any) -> None:
         self.dataset = as_dataset(dataset)
-        self.indices = np.asarray(indices, np.int64).reshape(-1)
+        self.indices = _indices(indices, self.dataset)
         length = len(self.dataset)
         if len(self.indices) and not (self.indices.min() >= 0 and self.indices.max() < length):
             raise InputError(f"expected indices from 0 to {length - 1}, the examples of the data set; "
@@ -220,18 +267,19 @@ class Subset:
 def in_memory(dataset: Any, limit: int = 2**30) -> ArrayDataset | None:
     """The whole data set as arrays, where that costs no more than taking rows of arrays; None for one to be streamed.
 
-    In memory are `ArrayDataset`, windows of a text, and subsets and fixed transforms of those, up to `limit` bytes.
-    Files and random transforms are streamed: read a folder with `load_all()` to have it in memory.
+    An `ArrayDataset` is returned as it is, of any size and also memory-mapped. Windows of a text, and subsets and fixed
+    transforms of arrays, are made into arrays, of up to `limit` bytes. Files and random transforms are streamed: read a
+    folder with `load_all()` to have it in memory. A plain function counts as a fixed transform and is applied once.
 
     >>> in_memory(Subset(ArrayDataset([1, 2, 3]), [2, 1])).arrays
     (array([3, 2]),)
     """
     dataset = as_dataset(dataset)
+    if isinstance(dataset, ArrayDataset):
+        return dataset
     row_bytes = getattr(dataset, "row_bytes", None)
     if row_bytes is None or row_bytes * len(dataset) > limit:
         return None
-    if isinstance(dataset, ArrayDataset):
-        return dataset
     return ArrayDataset(*read_rows(dataset, np.arange(len(dataset))).arrays, classes=getattr(dataset, "classes", None))
 
 

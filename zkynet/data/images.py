@@ -16,6 +16,7 @@ import numpy as np
 from ..framework.errors import InputError, ShapeError
 from .dataset import ArrayDataset, Rows
 from .errors import DataError
+from .transforms import whole_pair
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 MODES = {"gray": ("L", 1), "rgb": ("RGB", 3)}
@@ -35,16 +36,19 @@ class ImageFolder:
         mode: "rgb" or "gray"; images are converted to it.
         size: height and width (or one number for both) that all images have. By default those of the first.
         resize: bring images to `size` (bilinear) instead of refusing those of another size.
-        on_error: what a file that cannot be read does: "raise" an error, or "skip": it is left out of its batch (and
-            of `load_all()`) and reported in `problems`.
+        on_error: what a file (or a folder) that cannot be read does: "raise" an error, or "skip": it is left out of its
+            batch (and of `load_all()`) and reported in `problems`.
+        classes: all names that sub-folders may have, in the order of their numbers, whether or not each is there. By
+            default the names found, sorted: give them where one folder may lack a class that another has.
 
     Attributes:
-        classes: names of the sub-folders, sorted. class_to_index: their numbers.
+        classes: names of the classes. class_to_index: their numbers.
         files: paths, by class, sorted. labels: an int32 array of their classes.
-        problems: file -> reason, for the files that could not be read so far.
+        problems: file or folder -> reason, for those that could not be read so far.
 
     Raises:
-        DataError: no such folder, no sub-folder, a class without an image (unless skipping), a broken file.
+        DataError: no such folder, no sub-folder, one that is none of `classes`, one without an image (unless skipping),
+            a broken file.
         ShapeError: an image of another size.
 
     >>> import tempfile, pathlib
@@ -62,7 +66,7 @@ class ImageFolder:
     """
 
     def __init__(self, root: str | os.PathLike[str], mode: str = "rgb", size: int | Sequence[int] | None = None,
-                 resize: bool = False, on_error: str = "raise") -> None:
+                 resize: bool = False, on_error: str = "raise", classes: Sequence[str] | None = None) -> None:
         if mode not in MODES:
             raise InputError(f"ImageFolder: expected mode {' or '.join(map(repr, MODES))}; got {mode!r}")
         if on_error not in ("raise", "skip"):
@@ -72,16 +76,27 @@ class ImageFolder:
         self.root, self.mode, self.resize, self.on_error = Path(root), mode, resize, on_error
         if not self.root.is_dir():
             raise DataError(f"ImageFolder: no folder {self.root}")
-        self._wanted = size if size is None else (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        self._wanted = None if size is None else whole_pair("ImageFolder: size", size, 1)
+        self._classes = None if classes is None else tuple(classes)
         self.problems: dict[str, str] = {}
 
     @cached_property
-    def classes(self) -> tuple[str, ...]:
-        with os.scandir(self.root) as entries:
-            names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    def _folders(self) -> tuple[str, ...]:
+        try:
+            with os.scandir(self.root) as entries:
+                names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+        except OSError as error:
+            raise DataError(f"{self.root}: {_not_listed(error)}") from error
         if not names:
             raise DataError(f"{self.root}: expected a sub-folder for each class; there is none")
+        if self._classes is not None and (other := [name for name in names if name not in self._classes]):
+            raise DataError(f"{self.root}: expected sub-folders named {', '.join(self._classes)}; got "
+                            f"{', '.join(map(repr, other))}")
         return tuple(names)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self._folders if self._classes is None else self._classes
 
     @property
     def class_to_index(self) -> dict[str, int]:
@@ -90,16 +105,25 @@ class ImageFolder:
     @cached_property
     def _listing(self) -> tuple[list[str], np.ndarray]:
         files, labels = [], []
-        for label, name in enumerate(self.classes):
-            found = _image_files(str(self.root / name))
-            if not found:
-                reason = f"no image in this class; images end in {' '.join(EXTENSIONS)}"
-                if self.on_error == "raise":
-                    raise DataError(f"{self.root / name}: {reason}. on_error='skip' goes on without")
-                self.problems[str(self.root / name)] = reason
+        index = self.class_to_index
+        for name in sorted(self._folders, key=index.__getitem__):
+            folder = str(self.root / name)
+            found = self._image_files(folder)
+            if not found and folder not in self.problems:
+                self._report(folder, f"no image in this class; images end in {' '.join(EXTENSIONS)}")
             files += found
-            labels.append(np.full(len(found), label, np.int32))
+            labels.append(np.full(len(found), index[name], np.int32))
         return files, np.concatenate(labels)
+
+    def _image_files(self, folder: str) -> list[str]:
+        def unlisted(error: OSError) -> None:  # which os.walk would pass over
+            self._report(error.filename, _not_listed(error), error)
+
+        found = []
+        for place, folders, names in os.walk(folder, onerror=unlisted):
+            folders[:] = sorted(f for f in folders if not f.startswith("."))
+            found += [os.path.join(place, n) for n in sorted(names) if n.lower().endswith(EXTENSIONS) and n[0] != "."]
+        return found
 
     @property
     def files(self) -> list[str]:
@@ -121,7 +145,7 @@ class ImageFolder:
                 with Image.open(path) as image:
                     return image.height, image.width
             except Exception as error:
-                self._report(path, error)
+                self._report(path, _not_read(error), error)
         raise DataError(f"{self.root}: none of the {len(self)} images can be read")
 
     @property
@@ -191,33 +215,29 @@ class ImageFolder:
         self.problems.update(problems)
         return np.array(kept, np.int64), problems
 
-    def _report(self, path: str, error: Exception) -> None:
+    def _report(self, path: str, reason: str, cause: Exception | None = None) -> None:
         if self.on_error == "raise":
-            raise DataError(_cannot_read(path, error)) from error
-        self.problems[path] = _cannot_read(path, error)
+            raise DataError(f"{path}: {reason}. on_error='skip' goes on without") from cause
+        self.problems[path] = f"{path}: {reason}"
 
     def _read(self, path: str, out: np.ndarray) -> None:
         try:
             pixels = _decode(path, MODES[self.mode][0], self.size if self.resize else None)
         # Pillow's decoders raise whatever their parsers run into: OSError, SyntaxError, ValueError, struct.error, ...
         except Exception as error:
-            raise DataError(_cannot_read(path, error)) from error
+            raise DataError(f"{path}: {_not_read(error)}") from error
         if pixels.shape[:2] != self.size:
             raise ShapeError(f"{path}: expected an image of height and width {self.size}; got {pixels.shape[:2]}. Give "
                              "size= with resize=True to bring all images to one size, or on_error='skip'")
         out[...] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _cannot_read(path: str, error: Exception) -> str:
-    return f"{path}: cannot be read as an image ({type(error).__name__}: {error})"
+def _not_read(error: Exception) -> str:
+    return f"cannot be read as an image ({type(error).__name__}: {error})"
 
 
-def _image_files(folder: str) -> list[str]:
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        found += [os.path.join(place, n) for n in sorted(names) if n.lower().endswith(EXTENSIONS) and n[0] != "."]
-    return found
+def _not_listed(error: OSError) -> str:
+    return f"cannot be listed ({type(error).__name__}: {error.strerror})"
 
 
 def _decode(path: str, mode: str, size: tuple[int, int] | None) -> Any:

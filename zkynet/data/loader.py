@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ..framework.errors import DeviceError, InputError
-from .dataset import Rows, as_dataset, read_rows
+from .dataset import Rows, as_dataset, put, read_rows
 from .draws import epoch_order
 from .errors import DataError
 from .prefetch import Prefetch
@@ -44,11 +44,13 @@ class Loader:
     The order depends on (seed, epoch) alone, and so do random transforms, with any number of workers. Every example
     comes once in an epoch. All batches have one shape: the last is padded with repeated rows of its own, of weight 0.
 
-    Leaving a loop early keeps the place: the next loop goes on after the last batch that was handed out. `state()` is
-    that place, `load_state()` goes to it, `peek()` looks at the next batch and leaves the place as it is.
+    Leaving a loop early keeps the place: the next loop goes on after the last batch that was handed out, and with the
+    next epoch where that was the last of its own. `state()` is that place, `load_state()` goes to it, `peek()` looks at
+    the next batch and leaves the place as it is.
 
     Args:
-        dataset: a data set, an array, or a tuple of arrays.
+        dataset: a data set, an array, or a tuple of arrays. All are read on the host, jax arrays as NumPy copies: each
+            batch is sent to the device when its turn comes.
         batch_size: rows of a batch.
         shuffle: a new order for each epoch; otherwise that of the data set.
         seed: of the order and of random transforms.
@@ -62,11 +64,12 @@ class Loader:
             sharding; "host" leaves them NumPy arrays.
 
     Attributes:
-        epoch, position: where the next loop begins; epoch can be set.
+        epoch, position: where the next loop begins, at position `len(loader)` with the next epoch; epoch can be set.
         problems: file -> reason, of the examples that could not be read and were left out (see `ImageFolder`).
 
     Raises:
         InputError: arguments without meaning, or no batch at all.
+        DataError: when a batch is put on the device: 64-bit integers beyond the 32 bits that JAX keeps of them.
 
     >>> loader = Loader((np.arange(5), np.arange(5) * 10), batch_size=2, device="host")
     >>> for x, y in loader:
@@ -114,8 +117,8 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         self._leave()
-        epoch = self.epoch
-        batches: Any = self._batches(self._tasks(epoch, self.position))
+        self.epoch, self.position = epoch, position = self._next()
+        batches: Any = self._batches(self._tasks(epoch, position))
         self._loop = batches = Prefetch(batches, self.prefetch) if self.prefetch else batches
         try:
             for number, problems, batch in batches:
@@ -129,6 +132,12 @@ class Loader:
             self.epoch, self.position = epoch + 1, 0
         finally:
             batches.close()
+            if self._loop is batches:
+                self.epoch, self.position = self._next()
+
+    def _next(self) -> tuple[int, int]:
+        """Epoch and number of the next batch. Who takes all batches and asks for no more is still in their epoch."""
+        return (self.epoch, self.position) if self.position < len(self) else (self.epoch + 1, 0)
 
     def _leave(self) -> None:
         """Ends the loop under way, if there is one: nothing else may use the workers."""
@@ -138,8 +147,7 @@ class Loader:
 
     def peek(self) -> Batch:
         """The next batch (of the next epoch at the end of one), read again when its turn comes."""
-        at_end = self.position >= len(self)
-        for task in self._tasks(self.epoch + at_end, 0 if at_end else self.position):
+        for task in self._tasks(*self._next()):
             batch = self._placed(read_rows(self.dataset, task.indices, task.seed, task.epoch))
             if batch is not None:
                 return batch
@@ -226,7 +234,7 @@ class Loader:
         return self._ones[1]
 
     def _put(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
-        return arrays if self.device == "host" else tuple(jax.device_put(arrays, self.device))
+        return arrays if self.device == "host" else put(arrays, self.device)
 
 
 def _device(device: Any) -> Any:

@@ -6,6 +6,7 @@ import gzip
 import math
 import os
 import zlib
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +28,14 @@ def mnist(root: str | os.PathLike[str], split: str = "train") -> ArrayDataset:
     |---|---|
     | idx | `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-...`; also .gz, also in `raw` or `MNIST/raw` |
     | Kaggle | `train.csv` with a column `label` and 784 pixels; its `test.csv` has no labels: images alone |
-    | folder | `train/7/00015.png`, `test/...` |
+    | folder | `train/7/00015.png`, `test/...`; a digit without a folder has no images |
 
     Args:
         root: the folder (or the one above `mnist`).
         split: "train" or "test".
 
     Raises:
-        DataError: none of the forms, or a damaged file.
+        DataError: none of the forms, a damaged file, or a sub-folder that is no digit.
         InputError: another split.
 
     >>> mnist("datasets/mnist")  # doctest: +SKIP
@@ -50,7 +51,7 @@ def mnist(root: str | os.PathLike[str], split: str = "train") -> ArrayDataset:
         if (folder / f"{split}.csv").is_file():
             return _from_kaggle(folder / f"{split}.csv")
         if (folder / split).is_dir():
-            return ImageFolder(folder / split, mode="gray", size=28).load_all()
+            return ImageFolder(folder / split, mode="gray", size=28, classes=DIGITS).load_all()
     raise DataError(f"{root}: found none of {PREFIXES[split]}-images-idx3-ubyte(.gz) with its labels, {split}.csv, and "
                     f"a folder {split}/ with a sub-folder for each digit")
 
@@ -91,22 +92,29 @@ def _from_idx(images: Path, labels: Path) -> ArrayDataset:
     return ArrayDataset(x[:, None], y.astype(np.int32), classes=DIGITS)
 
 
+def _kaggle_table(path: Path) -> tuple[list[str], np.ndarray]:
+    """The names in the header, and the rows below it."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            names = file.readline().strip().split(",")
+            rows = (row for row in file if not row.isspace())
+            first = next(rows, None)
+            if first is None:  # of which loadtxt would warn
+                return names, np.empty((0, len(names)), np.uint8)
+            return names, np.loadtxt(chain([first], rows), np.uint8, comments=None, delimiter=",", ndmin=2)
+    except ValueError as error:  # also of bytes that are no text
+        raise DataError(f"{path}: {error} (rows counted after the header)") from error
+
+
 def _from_kaggle(path: Path) -> ArrayDataset:
-    with open(path, encoding="utf-8-sig") as file:
-        names = file.readline().strip().split(",")
-        pixels = len(names) - (names[0] == "label")
-        side = math.isqrt(pixels)
-        if side * side != pixels:
-            raise DataError(f"{path}: expected the columns label, pixel0, pixel1, ... of square images; got "
-                            f"{len(names)} columns from {names[0]!r}")
-        start = file.tell()
-        if not file.read(1):
-            raise DataError(f"{path}: there is no row of values")
-        file.seek(start)
-        try:
-            table = np.loadtxt(file, np.uint8, delimiter=",", ndmin=2)
-        except ValueError as error:
-            raise DataError(f"{path}: {error} (rows counted after the header)") from error
+    names, table = _kaggle_table(path)
+    pixels = len(names) - (names[0] == "label")
+    side = math.isqrt(pixels)
+    if side * side != pixels:
+        raise DataError(f"{path}: expected the columns label, pixel0, pixel1, ... of square images; got {len(names)} "
+                        f"columns from {names[0]!r}")
+    if not len(table):
+        raise DataError(f"{path}: there is no row of values")
     if table.shape[1] != len(names):
         raise DataError(f"{path}: expected {len(names)} values in a row, as in the header; got {table.shape[1]}")
     x = np.ascontiguousarray(table[:, len(names) - pixels:]).reshape(-1, 1, side, side)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -42,39 +44,42 @@ def npz(path: Path, names: Sequence[str] | None = None, memory_map: bool = True)
     >>> len(npz(path, ["y", "x"]).arrays), npz(path)[3][1].item()
     (2, 3)
     """
-    path = os.fspath(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            wanted = list(members) if names is None else list(names)
-            if unknown := [name for name in wanted if name not in members]:
-                raise DataError(f"{path}: no array {unknown[0]!r}; there are {', '.join(members)}")
-            arrays = [_map_member(path, members[n]) if memory_map and not members[n].compress_type
-                      else _read_member(archive, members[n]) for n in wanted]
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, struct.error) as error:
-        raise _wrap(path, ".npz", error) from error
+    path, wanted = os.fspath(path), None if names is None else list(names)
+    with _reading(path, ".npz"), zipfile.ZipFile(path) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        wanted = list(members) if wanted is None else wanted
+        if unknown := [name for name in wanted if name not in members]:
+            raise DataError(f"{path}: no array {unknown[0]!r}; there are {', '.join(members)}")
+        arrays = [_map_member(path, members[n]) if memory_map and not members[n].compress_type
+                  else _read_member(path, archive, members[n]) for n in wanted]
     return ArrayDataset(*arrays)
 
 
-def _wrap(path: str, kind: str, error: Exception) -> Exception:
-    if isinstance(error, DataError | FileNotFoundError):
-        return error
-    return DataError(f"{path}: cannot be read as {kind} ({error})")
+@contextmanager
+def _reading(path: str, kind: str) -> Iterator[None]:
+    """Names the file where the parsers of zip, zlib and headers raise what they run into, of whichever type."""
+    try:
+        yield
+    except (DataError, FileNotFoundError):
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read as {kind} ({type(error).__name__}: {error})") from error
 
 
 def _load(path: str, memory_map: bool) -> np.ndarray:
-    try:
+    with _reading(path, ".npy"):
         array = np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise _wrap(path, ".npy", error) from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path}: holds several arrays; read it with npz()")
     return array
 
 
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+def _read_member(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(info) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)  # pyright: ignore[reportArgumentType]
+        array = np.lib.format.read_array(file, allow_pickle=False)  # pyright: ignore[reportArgumentType]
+        if file.read(1):  # asking also has the checksum compared
+            raise DataError(f"{path}: {info.filename!r} is longer than its header says")
+    return array
 
 
 def _map_member(path: str, info: zipfile.ZipInfo) -> np.ndarray:
@@ -91,8 +96,8 @@ def _map_member(path: str, info: zipfile.ZipInfo) -> np.ndarray:
         shape, fortran, dtype = read(file)
         if dtype.hasobject:
             raise DataError(f"{path}: {info.filename!r} holds Python objects, which are not read")
-        if file.tell() - start + dtype.itemsize * int(np.prod(shape)) > info.file_size:
-            raise DataError(f"{path}: {info.filename!r} is shorter than its header says")
+        if file.tell() - start + dtype.itemsize * math.prod(shape) != info.file_size:
+            raise DataError(f"{path}: {info.filename!r} is not as long as its header says")
         if 0 in shape:
             return np.empty(shape, dtype)
         return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")

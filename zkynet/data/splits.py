@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,15 +35,13 @@ class Splits(dict[str, Subset]):
         """Writes the indices, and what tells the data set from another. An existing file is replaced at once or not."""
         content = {"format": FORMAT, "length": len(self.dataset), "fingerprint": fingerprint(self.dataset),
                    "seed": self.seed, "splits": {name: part.indices.tolist() for name, part in self.items()}}
-        folder = os.path.dirname(os.path.abspath(path))
-        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".json")
+        file = Path(path)
+        part = file.with_name(f".{file.name}.{os.getpid()}.part")  # tempfile's are readable for nobody else
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+            part.write_text(json.dumps(content), encoding="utf-8")
+            os.replace(part, file)
+        finally:
+            part.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], dataset: Any) -> Splits:
@@ -58,7 +56,7 @@ class Splits(dict[str, Subset]):
                 content = json.load(file)
             if content["format"] != FORMAT:
                 raise ValueError(f"format {content['format']!r}")
-            parts = {str(name): np.asarray(indices, np.int64) for name, indices in content["splits"].items()}
+            parts = {str(name): np.asarray(indices) for name, indices in content["splits"].items()}
             length, seen, seed = int(content["length"]), content["fingerprint"], int(content["seed"])
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
             raise DataError(f"{path}: not a file of splits ({type(error).__name__}: {error})") from error

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -21,20 +22,21 @@ Column = str | int
 
 
 def csv(path: str | os.PathLike[str], target: Column | Sequence[Column] | None = None,
-        features: Sequence[Column] | None = None, header: bool = True, delimiter: str = ",",
+        features: Column | Sequence[Column] | None = None, header: bool = True, delimiter: str = ",",
         missing: str | float = "raise", classify: bool | None = None) -> ArrayDataset:
     """A table of numbers, as features x (N, columns) float32 and, where asked for, targets y.
 
     Args:
         path: a file of comma-separated values, UTF-8.
         target: name or number of the column to predict, or a list of them.
-        features: the columns of x; by default all that are not targets.
+        features: the columns of x, or one; by default all that are not targets.
         header: whether the first line names the columns. Without names, columns are named "0", "1", ...
-        delimiter: what stands between values.
+        delimiter: the character between values.
         missing: what a missing value (nothing, NA, N/A, NaN, null, None, ?; in any case) does: "raise" an error, "drop"
             its row, "mean" of its column takes its place, or a number does. A missing target can only be raised or
             dropped.
-        classify: whether the target is a class. By default it is when its values are whole numbers or text.
+        classify: whether the target is a class. By default it is when its values are text, or whole numbers that are
+            written as such: 7, not 7.0, which could as well be a measurement.
 
     Returns:
         An `ArrayDataset` with `features`, the names of the columns of x. A target of classes is int32 (N,): whole
@@ -43,6 +45,7 @@ def csv(path: str | os.PathLike[str], target: Column | Sequence[Column] | None =
 
     Raises:
         DataError: with file, line and column: no number, a missing value, a line of another length, no such column.
+        InputError: a `missing` or a `delimiter` that is none.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "flowers.csv"
@@ -51,17 +54,35 @@ def csv(path: str | os.PathLike[str], target: Column | Sequence[Column] | None =
     >>> flowers.arrays[0].tolist(), flowers.arrays[1].tolist(), flowers.classes
     ([[1.5, 2.0], [3.0, 0.0]], [1, 0], ('daisy', 'rose'))
     """
-    if isinstance(missing, str) and missing not in ("raise", "drop", "mean"):
+    if missing not in ("raise", "drop", "mean") if isinstance(missing, str) else not isinstance(missing, Real):
         raise InputError(f"csv: expected missing='raise', 'drop', 'mean' or a number; got {missing!r}")
     with open(path, encoding="utf-8-sig", newline="") as file:
-        table = _Table(os.fspath(path), csv_format.reader(file, delimiter=delimiter, strict=True), header)
-        several = isinstance(target, Sequence) and not isinstance(target, str)
-        wanted: list[Column] = [] if target is None else list(target) if several else [target]  # pyright: ignore
-        targets = [table.column(t) for t in wanted]
-        chosen = [table.column(f) for f in features] if features is not None else [
+        try:
+            reader = csv_format.reader(file, delimiter=delimiter, strict=True)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"csv: expected a delimiter of one character; got {delimiter!r} ({error})") from error
+        table = _Table(os.fspath(path), reader, header)
+        targets = [] if target is None else table.columns(target)
+        chosen = table.columns(features) if features is not None else [
             i for i in range(len(table.names)) if i not in targets]
         table.read(chosen, targets)
+    several = target is not None and not isinstance(target, Column)
     return _dataset(table, chosen, targets, several, missing, classify)
+
+
+def _plain(text: str) -> str:
+    """The text itself. ValueError: 1_0, which is ten in Python, and a mistake in a table."""
+    if "_" in text:
+        raise ValueError(f"not a number: {text!r}")
+    return text
+
+
+def _whole(text: str) -> int:
+    """7 of 7 and of 7.0."""
+    value = float(_plain(text))
+    if value != int(value):
+        raise ValueError(f"not a whole number: {text!r}")
+    return int(value)
 
 
 class _Table:
@@ -88,7 +109,10 @@ class _Table:
         except (csv_format.Error, UnicodeDecodeError) as error:
             raise DataError(f"{self.path}, line {self.reader.line_num + 1}: {error}") from error
 
-    def column(self, wanted: Column) -> int:
+    def columns(self, wanted: Column | Sequence[Column]) -> list[int]:
+        return [self._column(w) for w in ([wanted] if isinstance(wanted, Column) else wanted)]
+
+    def _column(self, wanted: Column) -> int:
         if isinstance(wanted, str) and wanted in self.names:
             return self.names.index(wanted)
         if isinstance(wanted, int) and -len(self.names) <= wanted < len(self.names):
@@ -115,6 +139,7 @@ class _Table:
         whole = columns == list(range(len(self.names)))
         flat = [text for _, row in chunk for text in (row if whole else [row[i] for i in columns])]
         try:
+            _plain("".join(flat))  # all at once: one by one would take as long as the conversion
             values = np.fromiter(map(float, flat), np.float64, len(flat))
         except ValueError:
             names = [self.names[i] for i in columns]
@@ -127,7 +152,7 @@ class _Table:
         if text.strip().lower() in MISSING:
             return math.nan
         try:
-            return float(text)
+            return float(_plain(text))
         except ValueError:
             raise DataError(f"{self.path}, line {line}, column {name!r}: expected a number; got {text!r}") from None
 
@@ -189,12 +214,12 @@ def _target(table: _Table, column: int, keep: np.ndarray, classify: bool | None)
     kept = [values[i] for i in np.flatnonzero(keep)]
     if classify is not False:
         try:
-            return np.array([int(v) for v in kept], np.int32), None
+            return np.array([_whole(v) if classify else int(_plain(v)) for v in kept], np.int32), None
         except (ValueError, OverflowError):
             pass
     if classify is None:
         try:
-            return np.array([float(v) for v in kept], np.float32)[:, None], None
+            return np.array([float(_plain(v)) for v in kept], np.float32)[:, None], None
         except ValueError:
             pass
     if classify is False:

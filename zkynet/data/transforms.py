@@ -11,11 +11,16 @@ from ..framework.errors import InputError, ShapeError
 from .dataset import Rows, as_dataset, fingerprint, read_rows
 from .draws import Draws
 
-Pair = int | tuple[int, int]
+Pair = int | Sequence[int]
 
 
-def _pair(value: Pair) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+def whole_pair(name: str, value: Any, least: int) -> tuple[int, int]:
+    """Two whole numbers, of one for both or of two. InputError: others, or any below the least."""
+    pair = np.asarray(value)
+    if pair.dtype.kind not in "iu" or pair.shape not in ((), (2,)) or (pair < least).any():
+        raise InputError(f"{name}: expected a whole number of at least {least}, or two; got {value!r}")
+    first, second = np.broadcast_to(pair, 2).tolist()
+    return first, second
 
 
 class Transform:
@@ -46,7 +51,9 @@ class Mapped:
 
     Args:
         dataset: any data set.
-        transforms: of `Transform`, or plain functions of a batch (N, ...) that give a batch of the same length.
+        transforms: of `Transform`, or plain functions of a batch (N, ...) that give a batch of the same length. A plain
+            function gives the same rows whenever it is asked: a data set in memory is mapped once, before the first
+            epoch of `Trainer.fit`. What draws is a `Transform` whose `random` is set.
         on: which component of the examples they apply to; the first by default.
 
     >>> Mapped((np.array([[0], [255]], np.uint8), [0, 1]), ToFloat(), lambda x: x * 2)[1]
@@ -133,15 +140,25 @@ class Normalize(Transform):
 
     @classmethod
     def of(cls, dataset: Any, on: int = 0, batch: int = 1024) -> Normalize:
-        """With mean and standard deviation of a data set (of the training set, say); constant channels get std 1."""
+        """With mean and standard deviation of a data set (of the training set, say); constant channels get std 1.
+
+        Raises:
+            ShapeError: examples without a channel axis.
+            InputError: no example to take them of.
+        """
         dataset = as_dataset(dataset)
         count, total, squares = 0, np.zeros(1), np.zeros(1)
         for start in range(0, len(dataset), batch):
             x = read_rows(dataset, np.arange(start, min(start + batch, len(dataset)))).arrays[on].astype(np.float64)
+            if x.ndim < 2:
+                raise ShapeError(f"Normalize.of: expected examples of shape (C, ...); got batches of shape {x.shape}: "
+                                 "x[:, None] has one channel")
             axes = tuple(i for i in range(x.ndim) if i != 1)
             count += x.size // x.shape[1]
             total = total + x.sum(axes)
             squares = squares + np.square(x).sum(axes)
+        if not count:
+            raise InputError(f"Normalize.of: {len(dataset)} examples, none of which has a value to take the mean of")
         mean = total / count
         std = np.sqrt(np.maximum(squares / count - np.square(mean), 0))
         return cls(mean, np.where(std > 1e-7 * np.abs(mean), std, 1))
@@ -162,6 +179,10 @@ class RandomCrop(Transform):
         size: of the part: a number, or (height, width).
         padding: zeros on each side: a number, or (vertical, horizontal).
 
+    Raises:
+        InputError: a size or padding that is not a whole number, a size below 1, a padding below 0.
+        ShapeError: no images, or smaller ones than the part, with their padding.
+
     >>> RandomCrop(32, padding=4)(np.zeros((2, 3, 32, 32), np.uint8)).shape
     (2, 3, 32, 32)
     """
@@ -169,7 +190,8 @@ class RandomCrop(Transform):
     random = True
 
     def __init__(self, size: Pair, padding: Pair = 0) -> None:
-        self.size, self.padding = _pair(size), _pair(padding)
+        self.size = whole_pair("RandomCrop: size", size, 1)
+        self.padding = whole_pair("RandomCrop: padding", padding, 0)
 
     def call(self, x: np.ndarray, *draws: Draws) -> np.ndarray:
         (draw,) = draws
@@ -213,7 +235,7 @@ class Resize(Transform):
     """
 
     def __init__(self, size: Pair) -> None:
-        self.size = _pair(size)
+        self.size = whole_pair("Resize: size", size, 1)
 
     def call(self, x: np.ndarray, *draws: Draws) -> np.ndarray:
         from PIL import Image

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data import ArrayDataset, Loader, as_dataset, epoch_order, fingerprint, in_memory
+from ..data.dataset import put
 from ..framework.avals import Aval, make_aval
 from ..framework.errors import InputError
 from .loops import shuffled
@@ -99,11 +100,11 @@ class Resident:
 
     def _from_device(self, rows: np.ndarray, batches: int, size: int) -> Sequence[Any]:
         if self._on_device is None:
-            self._on_device = [jnp.asarray(array) for array in self.arrays]
+            self._on_device = list(put(tuple(self.arrays)))
         return shuffled(self._on_device, rows, batches, size)
 
     def _from_host(self, rows: np.ndarray, batches: int, size: int) -> Sequence[Any]:
-        return [jnp.asarray(np.asarray(a[rows]).reshape(batches, size, *a.shape[1:])) for a in self.arrays]
+        return put(tuple([np.asarray(a[rows]).reshape(batches, size, *a.shape[1:]) for a in self.arrays]))
 
     def example(self) -> list[Any]:
         """A small batch."""

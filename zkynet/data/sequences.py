@@ -1,8 +1,9 @@
-"""Text as numbers: a vocabulary of characters, and windows of a sequence with what follows each position."""
+"""Text as numbers: files of it, a vocabulary of characters, and windows with what follows each position."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,34 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ..framework.errors import InputError
 from .dataset import Rows
 from .errors import DataError
+
+
+def text(path: str | os.PathLike[str], encoding: str = "utf-8-sig") -> str:
+    """The text in a file. Every kind of line end becomes `\\n`.
+
+    Args:
+        path: the file.
+        encoding: by default UTF-8, with or without a byte order mark.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DataError: bytes that are no text in this encoding.
+        InputError: an encoding that does not exist.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "rhyme.txt"
+    >>> _ = path.write_bytes("one\\r\\ntwo".encode())
+    >>> text(path)
+    'one\\ntwo'
+    """
+    try:
+        with open(path, encoding=encoding) as file:
+            return file.read()
+    except UnicodeError as error:
+        raise DataError(f"{os.fspath(path)}: no text in {encoding} ({error}); give its encoding=, for instance "
+                        "'latin-1'") from error
+    except LookupError as error:
+        raise InputError(f"text: expected the name of an encoding; got {encoding!r}") from error
 
 
 class Vocabulary:
@@ -75,17 +104,19 @@ class Windows:
     Args:
         tokens: a sequence of numbers (T,).
         length: of the parts.
-        stride: from the start of one to that of the next; by default `length`, so that every token is a target once.
+        stride: from the start of one to that of the next; by default `length`, so that no token is a target twice. What
+            is left after the last window, fewer than `stride` tokens, is in none.
 
     >>> Windows([1, 2, 3, 4, 5], length=2)[1]
     (array([3, 4]), array([4, 5]))
 
     Raises:
-        InputError: a sequence that is shorter than one window.
+        InputError: a sequence of no more than `length` numbers, a length or stride below 1.
     """
 
     def __init__(self, tokens: Any, length: int, stride: int | None = None) -> None:
-        self.tokens, self.length, self.stride = np.asarray(tokens), int(length), int(stride or length)
+        self.tokens, self.length = np.asarray(tokens), int(length)
+        self.stride = self.length if stride is None else int(stride)
         if self.tokens.ndim != 1 or self.length < 1 or self.stride < 1 or len(self.tokens) <= self.length:
             raise InputError("Windows: expected a sequence of more numbers than length >= 1, and stride >= 1; got "
                              f"shape {self.tokens.shape}, length {self.length}, stride {self.stride}")
@@ -114,10 +145,15 @@ class Windows:
 def cut(tokens: Any, validation: float = 0.1) -> tuple[Any, Any]:
     """A sequence in two: the start for training, and the last part, of this fraction, for validation.
 
+    Raises:
+        InputError: no fraction between 0 and 1, or nothing left for training.
+
     >>> cut("abcdefghij", validation=0.2)
     ('abcdefgh', 'ij')
     """
     if not 0 < validation < 1:
         raise InputError(f"cut: expected a fraction between 0 and 1; got {validation}")
     place = len(tokens) - max(1, round(len(tokens) * validation))
+    if place < 1:
+        raise InputError(f"cut: {validation} of {len(tokens)} leaves nothing for training")
     return tokens[:place], tokens[place:]
