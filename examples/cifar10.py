@@ -1,7 +1,8 @@
-"""Train a ResNet-20 on CIFAR-10.
+"""Train a ResNet-20, or a ResNet of ImageNet's form, on CIFAR-10.
 
     python examples/cifar10.py --data DIR             (or ZKYNET_CIFAR10=DIR in the environment)
     python examples/cifar10.py --data DIR --quick     half as wide, 3 epochs: 6 minutes on 2 CPU cores, 71 %
+    python examples/cifar10.py --data DIR --net resnet18      (or resnet34, resnet50: made for larger pictures)
 
 The folder holds the python or binary batches of https://www.cs.toronto.edu/~kriz/cifar.html, or a folder of images for
 each class (see `data.cifar10`). The full form is 60 epochs of width 16, 3 minutes each on 2 CPU cores: SGD with random
@@ -24,6 +25,7 @@ from zkynet import data, models, nn, optim, train
 from zkynet.framework import cg, op
 from zkynet.framework.random_stream import RandomStream
 
+NETS = {"resnet18": models.resnet18, "resnet34": models.resnet34, "resnet50": models.resnet50}
 MEAN = np.array([0.4914, 0.4822, 0.4465], np.float32)[:, None, None]  # of the training pictures
 DEVIATION = np.array([0.2470, 0.2435, 0.2616], np.float32)[:, None, None]
 
@@ -61,6 +63,7 @@ def main(arguments: list[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("ZKYNET_CIFAR10"), help="folder of CIFAR-10")
     parser.add_argument("--quick", action="store_true", help="width 8, 3 epochs")
+    parser.add_argument("--net", choices=["cifar", *NETS], default="cifar", help="cifar: of --depth and --width")
     parser.add_argument("--depth", type=int, default=20)
     parser.add_argument("--width", type=int, default=None, help="16; 8 with --quick")
     parser.add_argument("--epochs", type=int, default=None, help="60; 3 with --quick")
@@ -78,7 +81,8 @@ def main(arguments: list[str] | None = None) -> float:
     epochs, width = options.epochs or (3 if options.quick else 60), options.width or (8 if options.quick else 16)
 
     nn.manual_seed(options.seed)
-    net = models.CifarResNet(options.depth, width=width)
+    net = NETS[options.net](classes=10) if options.net in NETS else models.CifarResNet(options.depth, width=width)
+    name = options.net if options.net in NETS else f"ResNet-{options.depth} of width {width}"
     schedule = optim.OneCycle(0.2, total_steps=epochs * -(-len(training) // options.batch))
     optimizer = optim.SGD(lr=schedule, momentum=0.9, nesterov=True, weight_decay=5e-4)
     trainer = train.Trainer(nn.Sequential(Augment(seed=options.seed), net), nn.CrossEntropyLoss(), optimizer,
@@ -89,8 +93,8 @@ def main(arguments: list[str] | None = None) -> float:
                            checkpoints], resume=checkpoints if options.resume else None)
     accuracy = trainer.evaluate(test)["accuracy"]
     train.save_weights(net, options.out / "weights.safetensors")
-    print(f"test accuracy {accuracy:.2%} after {epochs} epochs of ResNet-{options.depth} of width {width}, "
-          f"{time.perf_counter() - start:.0f} s; curves, weights and checkpoints are in {options.out}/")
+    print(f"test accuracy {accuracy:.2%} after {epochs} epochs of {name}, {time.perf_counter() - start:.0f} s; "
+          f"curves, weights and checkpoints are in {options.out}/")
     return accuracy
 
 
