@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> float:
     parser.add_argument("--quick", action="store_true", help="a small net, few epochs")
     parser.add_argument("--width", type=int, default=None, help="192; 96 with --quick")
     parser.add_argument("--epochs", type=int, default=None, help="10; 5 with --quick")
-    parser.add_argument("--prompt", default="Shall I compare thee")
+    parser.add_argument("--prompt", default=None, help="the text's first letters by default")
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/char_rnn"))
@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> float:
     start = time.perf_counter()
     text = options.text.read_text(encoding="utf-8")
     letters = data.Vocabulary(text)
+    prompt = letters.encode(options.prompt or text[:20])
     training, held_out = data.cut(letters.encode(text), validation=0.1)
     epochs, width = options.epochs or (5 if options.quick else 10), options.width or (96 if options.quick else 192)
 
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> float:
                 callbacks=[train.CSVLog(options.out / "log.csv"), train.Curves(options.out / "curves.png")])
     loss = trainer.history.last["val_loss"]
     train.save_weights(net, options.out / "weights.safetensors")
-    written = net.sample(letters.encode(options.prompt)[None], 500, options.temperature, seed=options.seed)
+    written = net.sample(prompt[None], 500, options.temperature, seed=options.seed)
     sample = letters.decode(written[0])
     (options.out / "sample.txt").write_text(sample, encoding="utf-8")
     unigram, bigram = baselines(training, held_out, len(letters))

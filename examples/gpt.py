@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> float:
     parser.add_argument("--layers", type=int, default=None, help="4; 2 with --quick")
     parser.add_argument("--steps", type=int, default=None, help="1500; 250 with --quick")
     parser.add_argument("--context", type=int, default=None, help="64; 32 with --quick")
-    parser.add_argument("--prompt", default="Shall I compare thee")
+    parser.add_argument("--prompt", default=None, help="the text's first letters by default")
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/gpt"))
@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> float:
     start = time.perf_counter()
     text = options.text.read_text(encoding="utf-8")
     letters = data.Vocabulary(text)
+    prompt = letters.encode(options.prompt or text[:20])
     training, held_out = data.cut(letters.encode(text), validation=0.1)
     steps, context = options.steps or (250 if options.quick else 1500), options.context or (32 if options.quick else 64)
 
@@ -57,11 +58,11 @@ def main(arguments: list[str] | None = None) -> float:
             print(f"step {step:5d}   loss {float(loss.value):.3f}   {time.perf_counter() - start:.0f} s", flush=True)
 
     held = train.Trainer(net, loss_of, opt).evaluate(data.Windows(held_out, context))["loss"]
-    written = net.generate(letters.encode(options.prompt)[None], 500, options.temperature, seed=options.seed)
-    sample = letters.decode(written[0])
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "sample.txt").write_text(sample, encoding="utf-8")
     train.save_weights(net, options.out / "weights.safetensors")
+    written = net.generate(prompt[None], 500, options.temperature, seed=options.seed)
+    sample = letters.decode(written[0])
+    (options.out / "sample.txt").write_text(sample, encoding="utf-8")
     unigram, bigram = baselines(training, held_out, len(letters))
     print(f"\n{sample}\n\nheld-out loss {held:.3f} nats a letter; unigrams {unigram:.3f}, bigrams {bigram:.3f}; "
           f"{time.perf_counter() - start:.0f} s, results are in {options.out}/")

@@ -86,6 +86,13 @@ def test_short_form_learns(name: str, options: tuple, pattern: str, least: float
         assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(("name", "short"), [("char_rnn.py", "--epochs"), ("gpt.py", "--steps")])
+def test_any_text_file_will_do(name: str, short: str, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("abra cadabra, abracadabra! " * 200, encoding="utf-8")
+    run(name, tmp_path, "--quick", "--text", "text", short, "1")
+    assert set((tmp_path / "runs" / Path(name).stem / "sample.txt").read_text()) <= set("abrcd, !\n")
+
+
 def test_tables_find_the_exact_line_and_tell_tumours_apart(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     said = run("tables.py", tmp_path)

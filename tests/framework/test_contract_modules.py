@@ -124,12 +124,16 @@ def test_a_state_dict_loads_into_another_model():
     assert other.load_state_dict({k: np.asarray(v) for k, v in net.state_dict().items()}) == ([], [])
     same(other.state_dict(), net.state_dict())
     assert other(1.0).value == net(1.0).value
+    other.load_state_dict({"scale": np.float64(0.1), "count": np.int64(3), "first.b": np.int32(2)}, strict=False)
+    assert [other.state_dict()[k].dtype for k in ("scale", "count", "first.b")] == ["float32", "int32", "float32"]
 
 
 @pytest.mark.parametrize("change, error, message", [
     (lambda d: d.pop("layers.0.w"), InputError, r"missing \['layers.0.w'\], unexpected \[\]"),
     (lambda d: d.update(new=1.0), InputError, r"unexpected \['new'\]"),
-    (lambda d: d.update({"first.w": np.ones(3)}), ShapeError, r"first.w is \(\), got \(3,\)"),
+    (lambda d: d.update({"first.w": np.ones(3)}), ShapeError, r"first.w is float32\[\], got float32\[3\]"),
+    (lambda d: d.update({"count": 2.5}), ShapeError, r"count is int32\[\], got float32\[\]"),
+    (lambda d: d.update({"scale": 1j}), ShapeError, r"scale is float32\[\], got complex64\[\]"),
     (lambda d: d.update({"heads.a.0.w": "text"}), InputError, "'heads.a.0.w' needs a number"),
 ])
 def test_loading_what_does_not_fit_changes_nothing(change, error, message):

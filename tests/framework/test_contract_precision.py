@@ -166,6 +166,20 @@ def test_two_devices():
     assert default == "['1']"
 
 
+def test_what_is_used_outside_first_is_float64_all_the_same():
+    """Also where the inputs alone do not say it, as in a sum of integers from outside."""
+    with zkynet.precision("float64"):
+        p = cg.Parameter("p", np.ones(11))
+    w, n = cg.Parameter("w", floats(11)), cg.Parameter("n", np.arange(11))
+    assert op.sum(op.square(p)).value.dtype == "float64"  # 64 bits, where it was made in
+    assert op.sum(op.square(w)).value.dtype == "float32" and op.sum(n).value.dtype == "int32"
+    with zkynet.precision("float64"):
+        for x in (cg.Parameter("q", np.ones(11)), np.ones(11), p, w):
+            assert op.sum(op.square(x)).value.dtype == "float64"
+        assert op.sum(n).value.dtype == "int64"
+    assert op.sum(n).value.dtype == "int32" and op.sum(op.square(w)).value.dtype == "float32"
+
+
 def test_an_operator_without_inputs_belongs_to_the_mode_that_made_it():
     with zkynet.precision("float64"):
         wide = op.full(shape=(2,), dtype=np.dtype("float32"), value=3)

@@ -12,7 +12,7 @@ from overfit import count, overfit
 import zkynet
 from zkynet import models, nn
 from zkynet.framework.errors import InputError, ShapeError
-from zkynet.models.sequences import drawn
+from zkynet.models.sequences import drawn, evaluating
 
 RNG = np.random.default_rng(0)
 TOKENS = RNG.integers(0, 11, (2, 7)).astype(np.int32)
@@ -71,6 +71,24 @@ def test_one_program_serves_all_tokens_prompts_and_temperatures(net: Any) -> Non
     assert a.shape == (2, 12) and a.dtype == np.int32 and (a == c).all() and (a != b).any()
     assert (a[:, :3] == TOKENS[:, :3]).all()
     assert net.training
+
+
+def test_generating_leaves_every_module_in_its_mode(net: Any) -> None:
+    net.dropout.eval()
+    before = [module.training for module in net.modules()]
+    generate(net, TOKENS, 1)
+    assert [module.training for module in net.modules()] == before and before.count(False) == 1
+
+
+def test_evaluation_mode_ends_where_modules_share_one() -> None:
+    shared = nn.Dropout()
+    net = nn.Sequential(shared, nn.Sequential(shared)).train()
+    net[1].eval()
+    shared.train()
+    with pytest.raises(ZeroDivisionError), evaluating(net):
+        assert not any(module.training for module in net.modules())
+        raise ZeroDivisionError
+    assert [module.training for module in net.modules()] == [True, True, False]
 
 
 def test_a_batch_is_learned_by_heart_and_said_again(net: Any) -> None:
@@ -174,6 +192,9 @@ def test_text_in_parts_gives_what_the_whole_gives() -> None:
     (lambda: models.CharRNN(5, 8).sample(np.zeros((1, 0), np.int32), 3), "at least one token"),
     (lambda: models.CharRNN(5, 8).sample([[0.5]], 3), r"integers \(batch, length\), but got float64\[1, 1\]"),
     (lambda: models.CharRNN(5, 8).sample([[0]], 3, top_k=0), "top_k=0"),
+    (lambda: models.CharRNN(5, 8).sample([[4, 5]], 3), "tokens of a prompt are from 0 to 4, but got 5"),
+    (lambda: models.GPT(5, 4, 8, 1, 2).generate([[-1, 4]], 3), "from 0 to 4, but got -1"),
+    (lambda: models.CharRNN(5, 8)(np.array([1, 2])), r"takes tokens \(batch, length\), but got the shape \(2,\)"),
 ])
 def test_errors_say_what_was_expected(make: Any, message: str) -> None:
     with pytest.raises((InputError, ShapeError), match=message):

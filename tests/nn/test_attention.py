@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from torch_judge import judge, sample, torch
+from torch_judge import close, judge, load, sample, torch
 
 import zkynet
 from zkynet import nn
@@ -18,6 +19,7 @@ QUERIES, KEYS, BATCH, EMBED, HEADS = 3, 4, 2, 6, 2
 Q, K = sample(QUERIES, BATCH, EMBED), sample(KEYS, BATCH, EMBED, seed=1)
 LATER = np.triu(np.ones((QUERIES, QUERIES), bool), 1)
 PADDING = np.array([[False, False, True, True], [False, True, False, False]])
+ADDED = np.array([[-np.inf, 0.0, 0.0], [0.0, -np.inf, 0.0]], np.float32)
 
 
 def pair(**options: Any) -> tuple[Any, Any]:
@@ -47,6 +49,10 @@ CASES: dict[str, tuple[dict[str, Any], tuple, dict[str, Any]]] = {
     "minus infinity": ({}, (Q, Q, Q), {"attn_mask": np.where(LATER, -np.inf, 0.0).astype(np.float32)}),
     "mask of each head": ({}, (Q, K, K), {"attn_mask": sample(BATCH * HEADS, QUERIES, KEYS, seed=3) > 0.5}),
     "both masks": ({}, (Q, K, K), {"attn_mask": np.eye(QUERIES, KEYS) > 0.5, "key_padding_mask": PADDING[[1, 0]]}),
+    "a key and value of its own": ({"add_bias_kv": True}, (Q, K, K), {"attn_mask": np.eye(QUERIES, KEYS) > 0.5}),
+    "zeros to attend to": ({"add_zero_attn": True, "batch_first": True}, (Q, Q, Q), {"attn_mask": sample(3, 2, 2)[0]}),
+    "both, masks": ({"add_bias_kv": True, "add_zero_attn": True, "kdim": 5}, (Q, sample(KEYS, BATCH, 5), K), {
+        "key_padding_mask": PADDING, "attn_mask": sample(BATCH * HEADS, QUERIES, KEYS, seed=3) > 0.5}),
     "batch first": ({"batch_first": True}, (Q.swapaxes(0, 1), K.swapaxes(0, 1), K.swapaxes(0, 1)),
                     {"key_padding_mask": PADDING}),
 }
@@ -113,6 +119,31 @@ def test_a_query_without_keys_is_finite() -> None:
     assert np.isfinite(output.value).all() and np.isfinite(gradient).all()
 
 
+def test_no_query_attends_to_what_is_forbidden_by_booleans() -> None:
+    """PyTorch judges, with both masks as numbers: weights are nan where -inf takes away all that booleans leave. (Where
+    those leave nothing, ours are uniform.)"""
+    ours, theirs = pair()
+    load(ours, theirs.state_dict())
+    numbers = [torch.tensor(mask) for mask in (ADDED, np.where(LATER, -np.inf, 0.0).astype(np.float32))]
+    expected = theirs(*[torch.tensor(Q)] * 3, key_padding_mask=numbers[0], attn_mask=numbers[1])[1]
+    assert expected[0, 0].isnan().all() and not expected[:, 1:].isnan().any()
+    close(ours(Q, attn_mask=LATER, key_padding_mask=ADDED)[1].value, expected, "weights")
+    nothing = LATER | (np.arange(QUERIES) == 1)[:, None]
+    weights = np.asarray(ours(Q, attn_mask=nothing, key_padding_mask=ADDED)[1].value)
+    np.testing.assert_allclose(weights[:, 1], 1 / QUERIES, rtol=1e-6)
+    close(weights[:, 2], expected[:, 2], "weights of another query")
+
+
+def test_further_keys_are_seen_by_all_that_a_cache_serves() -> None:
+    layer = nn.MultiheadAttention(EMBED, HEADS, add_bias_kv=True, add_zero_attn=True)
+    whole, weights = layer(Q, is_causal=True)
+    later = np.pad(LATER, ((0, 0), (0, 2)))
+    assert not np.asarray(weights.value)[:, later].any() and np.asarray(weights.value)[:, ~later].all()
+    first, _, cache = layer(Q[:2], cache=layer.new_cache(BATCH, QUERIES))
+    last, _, _ = layer(Q[2:], cache=jax.tree.map(lambda node: node.value, cache))
+    np.testing.assert_allclose(np.concatenate([first.value, last.value]), whole.value, rtol=1e-5, atol=1e-6)
+
+
 def test_dropout_among_the_weights() -> None:
     nn.manual_seed(3)
     layer = nn.MultiheadAttention(EMBED, HEADS, dropout=0.5)
@@ -132,6 +163,7 @@ FUNCTIONS: dict[str, tuple[tuple, dict[str, Any]]] = {
     "scale": ((), {"scale": 0.3}),
     "booleans": ((sample(QUERIES, KEYS, seed=3) > -0.5,), {}),
     "floats": ((sample(BATCH, 1, QUERIES, KEYS, seed=3),), {}),
+    "shared heads": ((), {"enable_gqa": True}),
 }
 
 
@@ -147,7 +179,8 @@ def test_scaled_dot_product_attention(name: str) -> None:
         def call(self, query: Any, key: Any, value: Any, mask: Any = None) -> Any:
             return nn.scaled_dot_product_attention(query, key, value, mask, **options)
 
-    inputs = sample(BATCH, 2, QUERIES, 5), sample(BATCH, 2, KEYS, 5, seed=1), sample(BATCH, 2, KEYS, 3, seed=2)
+    heads = 2 if "enable_gqa" in options else 4
+    inputs = sample(BATCH, 4, QUERIES, 5), sample(BATCH, heads, KEYS, 5, seed=1), sample(BATCH, heads, KEYS, 3, seed=2)
     judge(OurFunction(), Theirs(), *inputs, *further)
 
 
@@ -277,8 +310,11 @@ def test_learned_positions() -> None:
 
 # Errors ---------------------------------------------------------------------------------------------------------
 
+NO_SIZE: Any = 4.0
+FEWER: Any = [sample(n, 2, 2) for n in (3, 2, 2)]
 ERRORS: dict[str, tuple[Any, type, str]] = {
     "heads": (lambda: nn.MultiheadAttention(6, 4), InputError, "num_heads=4 does not divide embed_dim=6"),
+    "width": (lambda: nn.MultiheadAttention(NO_SIZE, 2), InputError, "embed_dim must be an int >= 1, but got 4.0"),
     "dropout": (lambda: nn.MultiheadAttention(6, 2, -1.0), InputError, "got -1.0"),
     "rotary": (lambda: nn.MultiheadAttention(8, 2, rotary=nn.RotaryPositions(8)), InputError, "queries and keys of 4"),
     "size": (lambda: nn.MultiheadAttention(8, 2)(Q), ShapeError, r"\(L, N, 8\), .* but got \(\(3, 2, 6\)"),
@@ -296,8 +332,14 @@ ERRORS: dict[str, tuple[Any, type, str]] = {
                         ShapeError, "a cache of 17 positions is longer than"),
     "odd": (lambda: nn.RotaryPositions(5), InputError, "dim must be even, but is 5"),
     "too long": (lambda: nn.RotaryPositions(6, 2)(Q.swapaxes(0, 1)), ShapeError, "max_length=2, but got 3 positions"),
+    "end of a table": (lambda: nn.SinusoidalPositions(6, 8)(Q, 7), InputError,
+                       "max_length=8, so 3 positions start at an offset from 0 to 5, but got 7"),
+    "before a table": (lambda: nn.LearnedPositions(8, 6)(Q, np.int32(-1)), InputError, "from 0 to 5, but got -1"),
+    "end of angles": (lambda: nn.RotaryPositions(6, 8)(Q[:, 0], jnp.int32(6)), InputError, "0 to 5, but got 6"),
+    "heads to share": (lambda: nn.scaled_dot_product_attention(*FEWER, enable_gqa=True), ShapeError,
+                       r"must be a multiple .* got the shapes \(3, 2, 2\) and \(2, 2, 2\)"),
     "no length": (lambda: nn.RotaryPositions(6)(Q[0, 0]), ShapeError, r"takes an input \(..., length, dim\)"),
-    "table": (lambda: nn.LearnedPositions(0, 6), InputError, "at least one dimension and one position"),
+    "table": (lambda: nn.LearnedPositions(0, 6), InputError, "max_length must be an int >= 1, but got 0"),
     "positions": (lambda: nn.SinusoidalPositions(4)(Q), ShapeError, "dim=4, but its input"),
     "positions of axes": (lambda: nn.SinusoidalPositions(6)(Q[0, 0]), ShapeError, "takes an input of 3 axes"),
 }

@@ -80,7 +80,8 @@ def steps(library):
     layers[2] = library.GELU()
     del layers[4]
     taken = layers.pop(0)
-    return layers, taken
+    layers += library.Sequential(library.Linear(2, 3), library.Tanh())
+    return layers + library.Sequential(library.Linear(3, 2)), taken
 
 
 def test_changing_as_a_list():
@@ -89,6 +90,20 @@ def test_changing_as_a_list():
     assert list(ours.state_dict()) == list(theirs.state_dict())
     assert repr(taken) == "Linear(4, 4, bias=False)"
     judge(ours, theirs, X)
+
+
+def test_lists_are_added():
+    one, two, three = nn.Linear(2, 2), nn.ReLU(), nn.Tanh()
+    layers = kept = nn.ModuleList([one])
+    layers += [two]
+    assert kept is layers and list(layers) == [one, two]
+    longer = layers + [three]
+    assert type(longer) is nn.ModuleList and list(longer) == [one, two, three] and len(layers) == 2
+    named = nn.Sequential(OrderedDict(first=one)) + nn.Sequential(OrderedDict(first=two))
+    assert [name for name, _ in named.named_children()] == ["0", "1"] and type(named) is nn.Sequential
+    with pytest.raises(InputError, match="holds modules"):
+        layers.extend([three, 3])
+    assert len(layers) == 2
 
 
 def test_lists_and_dicts_hold_what_a_module_uses():

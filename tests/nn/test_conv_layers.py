@@ -38,6 +38,7 @@ CONV: list[tuple[str, tuple, dict[str, Any], tuple[int, ...]]] = [
     ("Conv3d", (2, 3, 2), {}, (1, 2, 3, 4, 3)),
     ("Conv3d", (2, 4, (1, 2, 3)), {"stride": (1, 2, 1), "padding": (0, 1, 1), "groups": 2}, (2, 2, 3, 4, 3)),
     ("Conv3d", (1, 2, 3), {"padding": 1, "padding_mode": "replicate"}, (1, 3, 2, 3)),
+    ("Conv3d", (6, 12, 3), {"padding": 1, "groups": 6, "padding_mode": "replicate"}, (2, 6, 4, 6, 6)),
     ("ConvTranspose1d", (2, 4, 3), {"stride": 2, "padding": 1, "output_padding": 1}, (2, 2, 5)),
     ("ConvTranspose1d", (2, 4, 2), {"dilation": 3, "bias": False}, (2, 5)),
     ("ConvTranspose2d", (3, 4, 3), {}, (2, 3, 4, 5)),
@@ -47,6 +48,7 @@ CONV: list[tuple[str, tuple, dict[str, Any], tuple[int, ...]]] = [
     ("ConvTranspose2d", (3, 4, 3), {"dilation": (1, 2), "output_padding": (0, 1), "stride": 1}, (2, 3, 4, 5)),
     ("ConvTranspose3d", (2, 3, 2), {"stride": (1, 2, 2), "bias": False}, (1, 2, 2, 3, 2)),
     ("ConvTranspose3d", (2, 4, 3), {"padding": 1, "groups": 2}, (2, 3, 2, 3)),
+    ("ConvTranspose3d", (12, 6, 3), {"groups": 6}, (2, 12, 4, 6, 6)),
 ]
 
 
@@ -127,7 +129,49 @@ def test_initialisers_and_seeds():
     assert made.weight.value.min() == 1.0 and made.bias.value.tolist() == [0.5] * 3
 
 
+@pytest.mark.parametrize("run", [lambda f: f, zkynet.compile, zkynet.vmap, zkynet.grad],
+                         ids=["call", "compile", "vmap", "grad"])
+def test_a_refused_input_fixes_no_sizes(run: Any) -> None:
+    """Neither those of the layer that refused it nor of the ones before; another input is taken after it."""
+    refusing = nn.Conv2d(3, 4, 3)
+    net = nn.Sequential(nn.Conv2d(None, 2, 1), refusing)
+    before = {name: dict(vars(layer)) for name, layer in net.named_modules()}
+    with pytest.raises(ShapeError, match="made for in_channels=3"):
+        run(net)(sample(2, 2, 5, 6, 6) if run is zkynet.vmap else sample(2, 5, 6, 6))
+    assert before == {name: dict(vars(layer)) for name, layer in net.named_modules()}
+    refusing.__init__(2, 4, 3)
+    assert net(sample(2, 7, 6, 6)).shape == (2, 4, 4, 4) and net[0].weight.shape == (2, 7, 1, 1)
+
+
+def test_sizes_of_a_call_whose_error_was_caught():
+    class Tries(cg.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(None, 2), nn.Sequential(nn.Linear(None, 2), nn.Conv2d(2, 2, 3))
+
+        def call(self, x: Any) -> Any:
+            y = self.first(x)
+            try:
+                return self.second(y)
+            except ShapeError:
+                return y
+
+    tries = Tries()
+    tries(sample(2, 3))
+    assert not tries.first.deferred and tries.second[0].deferred
+
+
+FLOAT: Any = 3.0
+TEXT: Any = "3"
+NONE: Any = None
 REFUSED = [
+    (lambda: nn.Linear(-1, 3), InputError, r"Linear: in_features must be an int >= 0, but got -1"),
+    (lambda: nn.Linear(TEXT, 2), InputError, r"Linear: in_features must be an int >= 0, but got '3'"),
+    (lambda: nn.Linear(3, NONE), InputError, r"Linear: out_features must be an int >= 0, but got None"),
+    (lambda: nn.Linear(None, 2)(5.0), ShapeError, r"Linear takes its sizes from the last axis .* got a scalar"),
+    (lambda: nn.Bilinear(3, FLOAT, 1), InputError, r"in2_features must be an int >= 0, but got 3.0"),
+    (lambda: nn.PReLU(-1), InputError, r"num_parameters must be an int >= 0, but got -1"),
+    (lambda: nn.Conv2d(FLOAT, 4, 3), InputError, r"in_channels must be an int >= 1, but got 3\.0"),
     (lambda: nn.Conv2d(3, 4, 3, groups=2), InputError, r"Conv2d: in_channels=3 cannot be cut into groups=2"),
     (lambda: nn.Conv2d(4, 3, 3, groups=2), InputError, r"Conv2d: out_channels=3 cannot be cut into groups=2"),
     (lambda: nn.Conv2d(3, 4, (3, 3, 3)), InputError, r"Conv2d: kernel_size must be an int >= 1 or 2 of them"),

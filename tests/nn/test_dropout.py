@@ -146,7 +146,7 @@ def test_the_stream_is_part_of_the_state():
     np.testing.assert_array_equal(first, net(x).value)
 
 
-@pytest.mark.parametrize("p", [-0.1, 1.5])
+@pytest.mark.parametrize("p", [-0.1, 1.5, float("nan"), None])
 def test_p_must_be_a_probability(p):
     with pytest.raises(InputError, match=f"Dropout2d: p is the probability of zero, from 0 to 1, but got {p}"):
         nn.Dropout2d(p)

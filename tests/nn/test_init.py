@@ -31,7 +31,7 @@ def ours(name: str, shape: tuple[int, ...], **options: Any) -> np.ndarray:
 
 # name, options of ours, PyTorch's name, options of PyTorch, shape
 ALIKE = [
-    ("uniform", {"low": -0.5, "high": 2.0}, "uniform", {"a": -0.5, "b": 2.0}, SHAPE),
+    ("uniform", {"a": -0.5, "b": 2.0}, "uniform", {"a": -0.5, "b": 2.0}, SHAPE),
     ("normal", {"mean": 1.0, "std": 0.3}, "normal", {"mean": 1.0, "std": 0.3}, SHAPE),
     *((name, options, name, options, shape)
       for name in ("xavier_uniform", "xavier_normal") for options in ({}, {"gain": 2.0}) for shape in (SHAPE, MATRIX)),
@@ -40,6 +40,9 @@ ALIKE = [
       for options in ({}, {"a": 1.0}, {"mode": "fan_out"}, {"nonlinearity": "relu"},
                       {"nonlinearity": "tanh", "a": 9.0})),
     ("kaiming_uniform", {"a": math.sqrt(5)}, "kaiming_uniform", {"a": math.sqrt(5)}, MATRIX),
+    ("xavier", {}, "xavier_uniform", {}, SHAPE), ("glorot", {}, "xavier_uniform", {}, MATRIX),
+    ("he", {}, "kaiming_uniform", {}, SHAPE), ("kaiming", {"a": 1.0}, "kaiming_uniform", {"a": 1.0}, MATRIX),
+    ("lecun", {}, "kaiming_uniform", {"nonlinearity": "linear"}, SHAPE),
     ("glorot_uniform", {}, "xavier_uniform", {}, MATRIX), ("glorot_normal", {}, "xavier_normal", {}, MATRIX),
     ("he_uniform", {}, "kaiming_uniform", {}, MATRIX), ("he_normal", {}, "kaiming_normal", {}, MATRIX),
     ("lecun_uniform", {}, "kaiming_uniform", {"nonlinearity": "linear"}, SHAPE),
@@ -162,6 +165,7 @@ ERRORS = {
     "argument": (lambda: init.initial(("xavier_uniform", {"gian": 2}), (2, 2)), "'gian'; its arguments are: gain"),
     "missing": (lambda: init.initial("constant", (2, 2)), "'val'; its arguments are: val"),
     "none taken": (lambda: init.initial(("zeros", {"val": 2}), (2, 2)), "its arguments are: none"),
+    "seed": (lambda: nn.manual_seed(-1), "an int of at least 0, but got -1"),
     "shape": (lambda: init.initial(np.zeros(3), (2, 2)), r"shape \(2, 2\) is needed, but got \(3,\)"),
     "fans": (lambda: init.xavier_uniform((3,)), r"at least two axes \(out, in, ...\), but got \(3,\)"),
     "mode": (lambda: init.kaiming_normal((3, 2), mode="fan_avg"), "'fan_in' or 'fan_out', but is 'fan_avg'"),

@@ -34,11 +34,14 @@ BATCH = {
     "2d, average of all": ("BatchNorm2d", {"momentum": None}, IMAGES),
     "2d, no weight": ("BatchNorm2d", {"affine": False}, IMAGES),
     "2d, nothing tracked": ("BatchNorm2d", {"track_running_stats": False}, IMAGES),
+    "2d, no bias": ("BatchNorm2d", {"bias": False}, IMAGES),
+    "1d, nothing in the batch": ("BatchNorm1d", {}, (0, 3)),
     "3d": ("BatchNorm3d", {"momentum": 0.5}, BOXES),
     "instances 1d": ("InstanceNorm1d", {}, SMALL),
     "instances 2d": ("InstanceNorm2d", {"affine": True}, IMAGES),
     "instances 2d, tracked": ("InstanceNorm2d", {"affine": True, "track_running_stats": True}, IMAGES),
     "instances 2d, not moved": ("InstanceNorm2d", {"momentum": None, "track_running_stats": True}, IMAGES),
+    "instances 1d, no bias": ("InstanceNorm1d", {"affine": True, "bias": False}, SMALL),
     "instances 3d, tracked": ("InstanceNorm3d", {"track_running_stats": True, "momentum": 0.4}, BOXES),
     "instances 1d, one example": ("InstanceNorm1d", {"affine": True, "track_running_stats": True}, SMALL[1:]),
 }
@@ -82,6 +85,7 @@ LAYER = {
     "groups": ("GroupNorm", (2, 4), {}, (3, 4, 2, 3)),
     "groups of one": ("GroupNorm", (4, 4), {"eps": 1e-2}, (3, 4, 5)),
     "one group": ("GroupNorm", (1, 4), {}, (3, 4)),
+    "groups, no bias": ("GroupNorm", (2, 4), {"bias": False}, (2, 4, 3)),
     "groups, no weight": ("GroupNorm", (2, 4), {"affine": False}, (2, 4, 2, 2, 2)),
 }
 
@@ -152,6 +156,22 @@ def test_sizes_come_from_the_first_input():
     assert nn.InstanceNorm1d(None).parameters() == []  # nothing to be made
 
 
+def test_a_state_without_the_number_of_batches_is_loaded():
+    """As by PyTorch; the number stays, and is written all the same."""
+    ours, theirs = nn.BatchNorm1d(3), shaken(torch.nn.BatchNorm1d(3))
+    state = {name: held.numpy() for name, held in theirs.state_dict().items() if name != "num_batches_tracked"}
+    ours(sample(*PLAIN))
+    assert ours.load_state_dict(state) == ([], [])
+    close(ours.eval()(sample(*PLAIN)).value, theirs.eval()(torch.tensor(sample(*PLAIN))), "output")
+    assert ours.state_dict()["num_batches_tracked"] == 1
+
+
+def test_a_number_of_channels_that_nothing_depends_on():
+    ours, theirs = nn.InstanceNorm1d(5), torch.nn.InstanceNorm1d(5)
+    with pytest.warns(UserWarning, match="num_features"):
+        close(ours(sample(*SMALL)).value, theirs(torch.tensor(sample(*SMALL))), "output")
+
+
 def test_half_precision_keeps_its_statistics_in_float32():
     layer: Any = nn.BatchNorm1d(2)
     x = (sample(64, 2) + 3.0).astype(np.float32)
@@ -206,6 +226,7 @@ def test_training_steps_compile_once():
         close(ours.state_dict()[name], held, name)
 
 
+FLOAT: Any = 3.0
 WRONG = {
     "axes": (lambda: nn.BatchNorm2d(3)(sample(*SMALL)), ShapeError, r"BatchNorm2d takes inputs of 4 axes.*\(4, 3, 5\)"),
     "channels": (lambda: nn.BatchNorm1d(5)(sample(*PLAIN)), ShapeError,
@@ -217,6 +238,12 @@ WRONG = {
                   r"LayerNorm was made for normalized_shape=\(3, 4\), .*\(4, 3, 5\)"),
     "too few axes": (lambda: nn.RMSNorm((3, 4))(sample(4)), ShapeError, r"made for normalized_shape=\(3, 4\)"),
     "no axes": (lambda: nn.LayerNorm(()), InputError, r"LayerNorm normalises over at least one axis.*got \(\)"),
+    "a scalar": (lambda: nn.LayerNorm(None)(5.0), ShapeError, "LayerNorm takes its sizes from the last axis .* scalar"),
+    "a float of axes": (lambda: nn.LayerNorm(FLOAT), InputError, r"LayerNorm normalises over .* got 3\.0"),
+    "float channels": (lambda: nn.BatchNorm1d(FLOAT), InputError, "num_features must be an int >= 0, but got 3.0"),
+    "no groups": (lambda: nn.GroupNorm(0, 3), InputError, "num_groups must be an int >= 1, but got 0"),
+    "tracked channels": (lambda: nn.InstanceNorm1d(5, track_running_stats=True)(sample(*SMALL)), ShapeError,
+                         "made for num_features=5"),
     "groups": (lambda: nn.GroupNorm(2, 3), InputError, "multiple of num_groups, but got 3 channels and num_groups=2"),
     "group channels": (lambda: nn.GroupNorm(2, 4)(sample(*PLAIN)), ShapeError, "GroupNorm was made for num_channels=4"),
     "bias alone": (lambda: op.normalize(sample(2, 3), None, sample(3)), InputError, "normalize: a bias needs a weight"),

@@ -74,6 +74,7 @@ def test_global_pooling_is_adaptive_pooling_to_one(kind: str, space: int) -> Non
     (1, (2,), (2, 3, 6), None), (1, (3, 3, 1), (3, 7), None), (1, (2,), (2, 3, 7), (7,)),
     (2, (2,), (2, 3, 6, 4), None), (2, ((3, 2), (3, 2)), (3, 6, 4), None), (2, (2,), (2, 3, 7, 5), (2, 3, 7, 5)),
     (2, (2,), (2, 3, 7, 5), [7, 5]), (3, (2,), (1, 2, 4, 2, 4), None),
+    (1, (3, 1), (2, 3, 6), None), (2, (3, 1), (2, 3, 4, 4), None), (2, (3, 2, 1), (2, 3, 5, 5), None),
 ], ids=str)
 def test_unpooling(space: int, args: tuple, shape: tuple[int, ...], size: Any) -> None:
     pooled, indices = getattr(torch.nn, f"MaxPool{space}d")(*args, return_indices=True)(torch.tensor(sample(*shape)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from torch_judge import close, judge, load, sample, torch
@@ -187,6 +188,10 @@ def test_the_input_size_comes_from_the_first_input() -> None:
     layer = nn.LSTM(None, HIDDEN)
     judge(layer, torch.nn.LSTM(INPUT, HIDDEN), X)
     assert repr(layer) == f"LSTM({INPUT}, {HIDDEN})"
+    for layer, wrong in ((nn.LSTM(None, HIDDEN), sample(2, 2, 2, 5)), (nn.GRUCell(None, HIDDEN), sample(2, 2, 2, 5))):
+        with pytest.raises(ShapeError, match=r"\(2, 2, 2, 5\)"):
+            layer(wrong)
+        assert layer.deferred
     assert repr(nn.GRU(3, 2, 2, bidirectional=True)) == "GRU(3, 2, num_layers=2, bidirectional=True)"
 
 
@@ -198,6 +203,7 @@ def test_the_seed_makes_the_weights() -> None:
     assert 0.2 < np.abs(first).max() <= 0.25  # 1 / sqrt(16)
 
 
+NO_SIZE: Any = 4.0
 ERRORS: dict[str, tuple[Any, type, str]] = {
     "input": (lambda: nn.LSTM(4, HIDDEN)(X), ShapeError, r"made for input_size=4, but .* \(4, 3, 3\)"),
     "axes": (lambda: nn.LSTM(3, HIDDEN)(X[0, 0]), ShapeError, "takes an input of 3 axes"),
@@ -207,10 +213,18 @@ ERRORS: dict[str, tuple[Any, type, str]] = {
     "lengths": (lambda: nn.GRU(3, HIDDEN)(X, lengths=[1, 2]), ShapeError, r"lengths as integers of the shape \(3,\)"),
     "float lengths": (lambda: nn.GRU(3, HIDDEN)(X, lengths=[1.0, 2.0, 3.0]), ShapeError, "lengths as integers"),
     "too long": (lambda: nn.GRU(3, HIDDEN)(X, lengths=[1, 5, 2]), InputError, r"from 1 to 4, .* got \[1, 5, 2\]"),
-    "layers": (lambda: nn.GRU(3, HIDDEN, 0), InputError, "num_layers=0"),
+    "lengths on a device": (lambda: nn.LSTM(3, HIDDEN)(X, lengths=jnp.array([9, 1, 0])), InputError,
+                            r"from 1 to 4, .* got \[9, 1, 0\]"),
+    "scalar": (lambda: nn.LSTM(None, HIDDEN)(5.0), ShapeError, r"takes an input of 3 axes, .* is \(\)"),
+    "projection": (lambda: nn.LSTM(3, HIDDEN, proj_size=1), InputError, "proj_size is not supported: .* op.scan"),
+    "layers": (lambda: nn.GRU(3, HIDDEN, 0), InputError, "num_layers must be an int >= 1, but got 0"),
+    "hidden size": (lambda: nn.LSTM(3, NO_SIZE), InputError, "LSTM: hidden_size must be an int >= 1, but got 4.0"),
+    "input size": (lambda: nn.LSTM(NO_SIZE, 4), InputError, "LSTM: input_size must be an int >= 0, but got 4.0"),
+    "cell size": (lambda: nn.GRUCell(3, NO_SIZE), InputError, "GRUCell: hidden_size must be an int >= 0, but got 4.0"),
     "dropout": (lambda: nn.GRU(3, HIDDEN, 2, dropout=2.0), InputError, "got 2.0"),
     "nonlinearity": (lambda: nn.RNN(3, HIDDEN, nonlinearity="sin"), InputError, 'knows .* "relu", but got \'sin\''),
     "cell state": (lambda: nn.LSTMCell(3, HIDDEN)(X[0], sample(3, HIDDEN)), ShapeError, r"a pair \(h, c\)"),
+    "cell of a scalar": (lambda: nn.RNNCell(None, HIDDEN)(5.0), ShapeError, r"\(input_size,\), but its shape is \(\)"),
     "cell input": (lambda: nn.GRUCell(4, HIDDEN)(X[0]), ShapeError, "input_size=4"),
 }
 

@@ -91,6 +91,12 @@ def test_upsample(how: dict[str, Any], shape: tuple[int, ...]) -> None:
     assert repr(ours).replace(", align_corners=True", "") == repr(theirs)
 
 
+@pytest.mark.parametrize("how", [{"size": np.int64(4)}, {"scale_factor": np.float32(2)}], ids=str)
+def test_upsampling_takes_numbers_of_numpy(how: dict[str, Any]) -> None:
+    assert repr(nn.Upsample(**how)) == repr(nn.Upsample(**{name: number.item() for name, number in how.items()}))
+    assert nn.Upsample(**how)(sample(1, 1, 2)).shape == (1, 1, 4)
+
+
 def test_upsampling_keeps_what_is_not_finite_with_its_neighbours():
     x = np.array([[[1.0, np.inf, 2.0, 3.0]]], np.float32)
     found = np.asarray(nn.Upsample(scale_factor=2, mode="linear")(x).value)[0, 0]
@@ -137,6 +143,10 @@ def test_a_given_table():
     close(ours(INDICES % 4).value, theirs(torch.tensor(INDICES % 4)), "rows")
     assert ours.parameters(trainable=True) == [] and not theirs.weight.requires_grad
     assert nn.Embedding.from_pretrained(table, freeze=False).parameters(trainable=True) != []
+    for frozen in (True, False):
+        made = nn.Embedding(4, 3, _weight=table, _freeze=frozen)
+        np.testing.assert_array_equal(made.weight.value, table)
+        assert made.weight.trainable is not frozen
 
 
 def test_positions_outside_the_table():
@@ -192,6 +202,7 @@ def test_the_same_input_twice_is_not_confused_with_two(same_first: bool) -> None
 
 # Errors -----------------------------------------------------------------------------------------------------
 
+NO_SIZE: Any = 7.0
 REFUSED = [
     (lambda: nn.Flatten(2)(sample(2, 3)), ShapeError, r"axis 2 is out of range"),
     (lambda: nn.Flatten(2, 1)(sample(2, 3, 4)), ShapeError, r"end_axis 1 is before start_axis 2"),
@@ -210,6 +221,7 @@ REFUSED = [
     (lambda: nn.Upsample(2, align_corners=True), InputError, r"align_corners has no meaning for mode='nearest'"),
     (lambda: nn.Upsample(2.5), InputError, r"size takes ints >= 1 and scale_factor numbers > 0"),
     (lambda: nn.Upsample(scale_factor=-1), InputError, r"size takes ints >= 1 and scale_factor numbers > 0"),
+    (lambda: nn.Upsample(scale_factor=np.inf), InputError, r"scale_factor numbers > 0, .* got size=None, .*=inf"),
     (lambda: nn.Upsample(2, recompute_scale_factor=True), InputError, r"recompute_scale_factor needs scale_factor"),
     (lambda: nn.Upsample(2, mode="bilinear")(sample(2, 3, 4)), ShapeError,
      r"mode='bilinear' takes an input with the axes \(batch, channels and 2 spatial\), .* shape \(2, 3, 4\)"),
@@ -217,10 +229,13 @@ REFUSED = [
      r"size=\(2, 3\) is for 2 spatial axes, but its input has 1"),
     (lambda: nn.Upsample(scale_factor=0.2)(sample(2, 3, 4)), ShapeError, r"would become one of spatial shape \(0,\)"),
     (lambda: nn.Embedding(7, 3, padding_idx=7), InputError, r"padding_idx=7 is no row of num_embeddings=7"),
+    (lambda: nn.Embedding(NO_SIZE, 3), InputError, r"Embedding: num_embeddings must be an int >= 0, but got 7\.0"),
     (lambda: nn.Embedding(7, 3, max_norm=1.0), InputError, r"max_norm is not supported: normalise the weight yourself"),
     (lambda: nn.Embedding(7, 3, sparse=True), InputError, r"sparse is not supported: gradients are dense"),
     (lambda: nn.Embedding(7, 3, scale_grad_by_freq=True), InputError, r"scale_grad_by_freq is not supported"),
     (lambda: nn.Embedding(7, 3)(sample(2, 3)), InputError, r"Embedding takes integers, .* but got float32\[2,3\]"),
+    (lambda: nn.Embedding(7, 3, _weight=sample(3, 7)), InputError, r"shape \(7, 3\) is needed, but got \(3, 7\)"),
+    (lambda: nn.Embedding.from_pretrained([[1.0]], True, None, 2.0), InputError, r"max_norm is not supported: norm"),
     (lambda: nn.Embedding.from_pretrained([1.0]), InputError, r"a table \(num_embeddings, embedding_dim\) is needed"),
     (lambda: nn.Bilinear(2, 3, 4)(sample(5, 3), sample(5, 3)), ShapeError,
      r"Bilinear was made for in1_features=2, but its input has the shape \(5, 3\): the last axis must be 2"),

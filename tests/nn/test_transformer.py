@@ -62,15 +62,15 @@ def test_decoder_layer(name: str) -> None:
 
 def test_encoder() -> None:
     ours, theirs = pair("TransformerEncoderLayer", norm_first=True)
-    judge(nn.TransformerEncoder(ours, 2, nn.LayerNorm(WIDTH)),
-          torch.nn.TransformerEncoder(theirs, 2, torch.nn.LayerNorm(WIDTH), enable_nested_tensor=False), X, mask=LATER,
-          src_key_padding_mask=PADDING)
+    judge(*(library.TransformerEncoder(layer, 2, library.LayerNorm(WIDTH), False, True)
+            for library, layer in ((nn, ours), (torch.nn, theirs))),
+          X, mask=LATER, src_key_padding_mask=PADDING, is_causal=None)
 
 
 def test_decoder() -> None:
     ours, theirs = pair("TransformerDecoderLayer")
     judge(nn.TransformerDecoder(ours, 2), torch.nn.TransformerDecoder(theirs, 2), X, MEMORY, tgt_mask=LATER,
-          memory_key_padding_mask=SOURCE_PADDING)
+          tgt_is_causal=None, memory_key_padding_mask=SOURCE_PADDING)
 
 
 def test_causal_needs_no_mask() -> None:
@@ -132,7 +132,7 @@ def test_errors_and_names() -> None:
     with pytest.raises(InputError, match="knows the activations relu, gelu, silu, .* got 'sine'"):
         nn.TransformerEncoderLayer(WIDTH, HEADS, activation="sine")
     layer = nn.TransformerEncoderLayer(WIDTH, HEADS, WIDE)
-    with pytest.raises(InputError, match="num_layers=0"):
+    with pytest.raises(InputError, match="num_layers must be an int >= 1, but got 0"):
         nn.TransformerEncoder(layer, 0)
     assert repr(layer) == "TransformerEncoderLayer(8, 2, dim_feedforward=6)"
     assert repr(nn.TransformerEncoder(layer, 2)) == f"TransformerEncoder({layer!r}, 2)"

@@ -289,9 +289,11 @@ def test_what_it_cannot_do_is_refused():
         zkynet.compile(lambda: optimizer.step(lambda: op.square(x)))()
     with pytest.raises(GraphError, match="evaluates the loss several times"):
         optimizer.apply([1.0])
-    optimizer.param_groups[0]["history_size"] = 5
     with pytest.raises(InputError, match="history_size of an LBFGS cannot change"):
-        optimizer.step(lambda: op.square(x))
+        optimizer.param_groups[0]["history_size"] = 5
+    with pytest.raises(InputError, match="one group"):
+        optimizer.add_param_group({"params": [y]})
+    optimizer.step(lambda: op.square(x))
 
 
 def test_defaults_are_torchs():

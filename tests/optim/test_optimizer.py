@@ -209,16 +209,120 @@ def test_clipping_by_norm_and_by_value_as_torch(net: Net):
 
 
 def test_the_moving_average_takes_the_parameters_place_for_a_while(net: Net):
+    """It begins with the values after the first update, as torch's: not with those of the start."""
+    swa = pytest.importorskip("torch.optim.swa_utils")
     opt = optim.SGD(net.parameters(), lr=0.1, average=0.5)
-    mean = values(net)
+    net.first.weight.value = np.full((4, 3), 100.0)
+    torch = pytest.importorskip("torch")
+    judge: Any = None
     for _ in range(3):
         train(net, opt, 1)
-        mean = [0.5 * m + 0.5 * v for m, v in zip(mean, values(net), strict=True)]
+        model = torch.nn.ParameterList([torch.tensor(v) for v in values(net)])
+        judge = judge or swa.AveragedModel(model, multi_avg_fn=swa.get_ema_multi_avg_fn(0.5))
+        judge.update_parameters(model)
     trained = values(net)
     with opt.averaged():
-        for m, v in zip(mean, values(net), strict=True):
-            np.testing.assert_allclose(v, m, rtol=1e-5, atol=1e-6)
+        for m, v in zip(judge.module, values(net), strict=True):
+            np.testing.assert_allclose(v, m.detach().numpy(), rtol=1e-5, atol=1e-6)
     assert all(np.array_equal(a, b) for a, b in zip(trained, values(net), strict=True))
+
+
+def test_what_was_read_inside_averaged_outlives_the_next_step():
+    p = cg.Parameter("p", 4.0)
+    opt = optim.SGD([p], lr=0.25, average=0.5)
+    with opt.averaged():  # before the first step there is no average
+        assert float(p.value) == 4.0
+    opt.step(op.square(p))
+    with opt.averaged():
+        best, loss = p.value, op.square(p)
+        for step in (lambda: opt.step(op.square(p)), lambda: opt.apply([1.0])):
+            with pytest.raises(GraphError, match="inside of averaged"):
+                step()
+    opt.step(op.square(p))
+    assert float(best) == 2.0 and float(loss.value) == 4.0 and float(p.value) == 1.0
+
+
+P10, P01, Q3 = (np.array(v, np.float32) for v in ([10, 0], [0, 1], [0.5, -3, 1]))
+CYCLES = [[(P10, None), (P01, Q3)], [(P10, None), (None, Q3)], [(P01, None), (P01, None)], [(P01, Q3), (P10, None)]]
+
+
+@pytest.mark.parametrize(("name", "options", "clip"), [
+    ("SGD", {}, {"clip_norm": 1.0}), ("SGD", {"momentum": 0.9, "weight_decay": 0.1}, {"clip_value": 0.3}),
+    ("Adam", {}, {"clip_norm": 1.0}), ("Adam", {"maximize": True}, {})])
+def test_accumulated_gradients_are_clipped_and_used_as_torchs(name: str, options: dict[str, Any], clip: dict[str, Any]):
+    """Also those of parameters that are in some of the micro-batches only. torch's recipe: the losses' parts add up
+    their gradients, then these are clipped, then there is a step."""
+    torch = pytest.importorskip("torch")
+    ours = [cg.Parameter("p", np.ones(2, np.float32)), cg.Parameter("q", np.ones(3, np.float32))]
+    theirs = [torch.nn.Parameter(torch.ones(p.shape)) for p in ours]
+    opt = getattr(optim, name)(ours, lr=0.5, accumulate=2, **options, **clip)
+    judge = getattr(torch.optim, name)(theirs, lr=0.5, **options)
+    for cycle in CYCLES:
+        for gradients in cycle:
+            opt.step(sum((op.sum(p * g) for p, g in zip(ours, gradients, strict=True) if g is not None), start=0.0))
+            for p, g in zip(theirs, gradients, strict=True):
+                if g is not None:
+                    (torch.sum(p * torch.tensor(g)) / 2).backward()
+        if "clip_norm" in clip:
+            torch.nn.utils.clip_grad_norm_(theirs, clip["clip_norm"])
+        if "clip_value" in clip:
+            torch.nn.utils.clip_grad_value_(theirs, clip["clip_value"])
+        judge.step()
+        judge.zero_grad()
+        for p, q in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(p.value, q.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_average_moves_once_for_each_update():
+    p = cg.Parameter("p", 0.0)
+    opt = optim.SGD([p], lr=1.0, accumulate=2, average=0.5)
+    for _ in range(4):
+        opt.apply([-1.0])
+    with opt.averaged():
+        assert float(p.value) == 1.5  # of 1 and 2
+
+
+def test_a_compiled_step_sees_other_options():
+    p = cg.Parameter("p", 1.0)
+    opt = optim.SGD([p], lr=1.0, weight_decay=0.5)
+    step = zkynet.compile(lambda: opt.step(p * 1.0) or p)
+    moved = []
+    for change in ({}, {"weight_decay": 0.0}, {"lr": optim.Constant(0.0)}, {"lr": 1.0, "weight_decay": 0.5}):
+        p.value = 1.0
+        opt.param_groups[0].update(change)
+        step()
+        moved.append(1.0 - float(p.value))
+    assert moved == [1.5, 1.0, 0.0, 1.5]
+
+
+@pytest.mark.parametrize("change", [
+    lambda group: group.update(lr=0.0), lambda group: group.__ior__({"lr": 0.0}),
+    lambda group: group.__setitem__("lr", 0.0)])
+def test_every_way_to_set_an_option_sets_it(change: Any):
+    p = cg.Parameter("p", 1.0)
+    opt = optim.SGD([p], lr=1.0)
+    change(opt.param_groups[0])
+    opt.step(p * 1.0)
+    assert float(p.value) == 1.0 and opt.lr == 0.0 and opt.rates == [0.0]
+
+
+def test_a_float64_parameter_is_trained_in_float64():
+    with zkynet.precision("float64"):
+        p = cg.Parameter("p", np.full(5, 3.0))
+    opt = optim.Adam([p], lr=0.3)  # outside
+    op.sum(op.square(p))
+    for _ in range(2):
+        opt.step(op.sum(op.square(p)))
+    with zkynet.precision("float64"):
+        opt.step(op.sum(op.square(p)))
+    assert p.value.dtype == "float64"
+    before = np.array(p.value)
+    optim.SGD([p], lr=0.1).step(op.sum(op.square(p)))
+    np.testing.assert_allclose(p.value, before - 0.1 * 2 * before, rtol=1e-15)
+    state = opt.state_dict()
+    opt.load_state_dict(state)  # every digit of it
+    assert state["groups.0.mu.0"].dtype == "float64" and state["groups.0.mu.0"][0] % 1 != 0
+    np.testing.assert_array_equal(opt.state_dict()["groups.0.mu.0"], state["groups.0.mu.0"])
 
 
 def test_maximize_climbs():
@@ -250,6 +354,30 @@ def test_the_state_goes_to_another_optimizer_and_on_from_there(net: Net):
     assert all(np.array_equal(a, b) for a, b in zip(expected, values(net), strict=True))
 
 
+@pytest.mark.parametrize("wrong", [{"lr.0": -3.0}, {"lr.0": "fast"}, {"lr.0": float("nan")}, {"step": "first"}])
+def test_a_state_that_does_not_fit_changes_nothing(wrong: dict[str, Any]):
+    opt = optim.SGD([P], lr=0.5)
+    with pytest.raises(InputError):
+        opt.load_state_dict({"step": 7, "lr.0": 0.25, **wrong})
+    assert opt.lr == 0.5 and opt.state_dict()["step"] == 0
+
+
+@pytest.mark.parametrize("rate", [-1.0, None, float("nan"), "fast"])
+def test_a_rate_that_is_refused_leaves_the_old_one(rate: Any):
+    opt = optim.SGD([P], lr=0.1)
+    with pytest.raises(InputError, match="lr must be a number"):
+        opt.lr = rate
+    assert opt.lr == 0.1 and opt.rates == [0.1] and opt.defaults["lr"] == 0.1
+
+
+def test_groups_that_are_refused_are_not_kept():
+    opt = optim.SGD()
+    with pytest.raises(InputError, match="momentum must be"):
+        opt.bind([{"params": [P]}, {"params": [cg.Parameter("q", 1.0)], "momentum": -1.0}])
+    opt.bind([P])
+    assert len(opt.param_groups) == 1 and opt.params == [P]
+
+
 WRONG = {
     "no parameters": (lambda: optim.SGD([]), "got no parameters"),
     "no Parameter": (lambda: optim.SGD([1.0]), "needs cg.Parameter objects, but got float"),
@@ -261,6 +389,17 @@ WRONG = {
     "a tensor as loss": (lambda: optim.SGD([P]).step(P * X), "scalar loss, but this one has shape \\(8, 3\\)"),
     "another's loss": (lambda: optim.SGD([P]).step(op.square(cg.Parameter("q", 1.0))), "depends on none of the 1"),
     "accumulate": (lambda: optim.SGD([P], accumulate=0), "from 1 on"),
+    "a broken accumulate": (lambda: optim.SGD([P], accumulate=2.9), "from 1 on, but got 2.9"),
+    "accumulate as text": (lambda: optim.SGD([P], accumulate="2"), "from 1 on, but got '2'"),
+    "clip_norm": (lambda: optim.SGD([P], clip_norm=-1.0), "clip_norm must be .* but got -1.0"),
+    "clip_value": (lambda: optim.SGD([P], clip_value=-1.0), "clip_value must be .* but got -1.0"),
+    "average": (lambda: optim.SGD([P], average=1.5), "average must be .* but got 1.5"),
+    "a group without": (lambda: optim.SGD([{"lr": 0.1}]), 'a dict with "params", but got one with lr'),
+    "groups and none": (lambda: optim.SGD([{"params": [P]}, P]), 'a dict with "params", but got Parameter'),
+    "no list": (lambda: optim.SGD(3), "needs parameters, but got int"),
+    "deleted": (lambda: optim.SGD([P]).param_groups[0].pop("lr"), "'lr' of a group cannot be deleted"),
+    "no option": (lambda: optim.SGD([P]).param_groups[0].setdefault("beta", 1.0), "there is no option 'beta'"),
+    "gradients made one by one": (lambda: optim.SGD([P]).apply(g for g in ()), "1 parameters, but got 0"),
     "no average": (lambda: optim.SGD([P]).averaged().__enter__(), "keeps no moving average"),
     "foreign state": (lambda: optim.SGD([P]).load_state_dict(optim.Adam([P]).state_dict()), "does not fit this SGD"),
     "a gradient's shape": (lambda: optim.SGD([P]).apply([X]), "the gradient of .* has shape \\(8, 3\\)"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -175,7 +177,7 @@ CLASSES = ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax"]
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_arguments_are_torchs_in_name_order_and_default(name):
-    """Those that change what is computed; the others of torch's choose among implementations."""
+    """Those that we have; torch's others choose among implementations, or make an AdamW of Adam."""
     own = inspect.signature(getattr(optim, name).__init__).parameters
     theirs = inspect.signature(getattr(torch.optim, name).__init__).parameters
     shared = [key for key in own if key in theirs and key not in ("self", "params")]
@@ -200,6 +202,64 @@ def test_a_step_of_the_class_is_that_of_its_rule(name):
     assert set(optimizer.defaults) - {"lr"} == set(getattr(rules, name.lower()).__kwdefaults__)
 
 
+def assert_torchs(name: str, options: dict[str, Any], start: Sequence[Any], rounds: Sequence[Any],
+                  changes: Mapping[int, dict[str, float]] | None = None) -> None:
+    """The parameters after rounds of gradients (None for a parameter that is absent) are torch's. `changes` are options
+    that are set before the round of that number."""
+    mine = [cg.Parameter(f"p{i}", value) for i, value in enumerate(start)]
+    theirs = [torch.nn.Parameter(torch.tensor(value)) for value in start]
+    optimizer, judge = getattr(optim, name)(mine, **options), getattr(torch.optim, name)(theirs, **options)
+    for number, gradients in enumerate(rounds):
+        for option, value in (changes or {}).get(number, {}).items():
+            optimizer.param_groups[0][option] = judge.param_groups[0][option] = value
+        optimizer.apply(gradients)
+        for p, gradient in zip(theirs, gradients, strict=True):
+            p.grad = None if gradient is None else torch.tensor(gradient)
+        judge.step()
+    for p, q, value in zip(mine, theirs, start, strict=True):
+        np.testing.assert_allclose(p.value, q.detach().numpy(), rtol=2e-6, atol=1e-7)
+        assert not np.allclose(p.value, value)
+
+
+G = [np.array([0.5, -1.0], np.float32), np.array([0.25, 1.0, -3.0], np.float32)]
+
+
+@pytest.mark.parametrize(("name", "options"), [
+    ("Adam", {}), ("Adam", {"amsgrad": True}), ("AdamW", {"weight_decay": 0.1}), ("Adamax", {}),
+    ("SGD", {"momentum": 0.9, "dampening": 0.5}), ("Adagrad", {"lr_decay": 0.1}), ("RMSprop", {})])
+def test_each_parameter_counts_its_own_steps(name: str, options: dict[str, Any]):
+    """One joins the other after some steps, as when it was frozen."""
+    rounds = [[G[0], None]] * 6 + [[G[0], G[1]], [G[0] * 2.0, -G[1]], [None, G[1]], [G[0], G[1]]]
+    assert_torchs(name, {"lr": 0.01, **options}, [np.ones_like(g) for g in G], rounds)
+
+
+@pytest.mark.parametrize(("name", "options"), [
+    ("SGD", {"momentum": 0.9}), ("Adam", {}), ("RMSprop", {}), ("Adagrad", {}), ("Adamax", {}),
+    ("Adadelta", {"lr": 0.5})])
+def test_of_a_complex_parameter_both_parts_are_trained(name: str, options: dict[str, Any]):
+    gradient = np.array([0.5 - 2.0j, 3.0 + 0.1j], np.complex64)
+    assert_torchs(name, {"lr": 0.01, **options}, [np.array([1.0 + 2.0j, -1j], np.complex64)],
+                  [[gradient], [gradient * 1j], [gradient]])
+
+
+@pytest.mark.parametrize(("name", "options", "change"), [
+    ("SGD", {"momentum": 0.9}, {"momentum": 0.5, "nesterov": True}), ("SGD", {}, {"weight_decay": 0.1}),
+    ("Adam", {}, {"weight_decay": 0.1, "eps": 0.1}), ("AdamW", {"weight_decay": 0.01}, {"weight_decay": 0.0})])
+def test_options_change_between_steps(name: str, options: dict[str, Any], change: dict[str, float]):
+    assert_torchs(name, {"lr": 0.1, **options}, [np.ones_like(g) for g in G], [G] * 4, {2: change})
+
+
+def test_an_option_that_needs_another_state_is_refused():
+    p = cg.Parameter("p", 1.0)
+    optimizer = optim.SGD([p], lr=0.5, momentum=0.9)
+    for name, value, message in [("momentum", 0.0, "would keep another state"), ("momentum", -1.0, "momentum must be"),
+                                 ("dampening", 0.5, "would keep another state"), ("lr", None, "lr must be")]:
+        with pytest.raises(InputError, match=message):
+            optimizer.param_groups[0][name] = value
+    optimizer.apply([1.0])
+    assert float(p.value) == 0.5 and dict(optimizer.param_groups[0]) == optimizer.defaults
+
+
 def test_classes_refuse_wrong_options_at_once():
     for make, message in [
             (lambda: optim.SGD(lr=-0.1), "lr must be a number with 0 <= lr < inf, but got -0.1"),
@@ -208,7 +268,9 @@ def test_classes_refuse_wrong_options_at_once():
             (lambda: optim.SGD(nesterov=True), "nesterov=True needs a momentum"),
             (lambda: optim.Lion([{"params": cg.Parameter("p", 1.0), "weight_decay": -1.0}]), "weight_decay must be"),
             (lambda: optim.Lion([{"params": cg.Parameter("p", 1.0), "lr": -1.0}]), "lr must be"),
-            (lambda: optim.Lion([{"params": cg.Parameter("p", 1.0), "beta": 1.0}]), "no option beta")]:
+            (lambda: optim.Lion([{"params": cg.Parameter("p", 1.0), "beta": 1.0}]), "no option beta"),
+            (lambda: optim.Adam(decoupled_weight_decay=True), "does not take .* AdamW decouples it"),
+            (lambda: optim.SGD(foreach=False, momentun=1), "does not take foreach, momentun; .* leave it out")]:
         with pytest.raises(InputError, match=message):
             make()
 

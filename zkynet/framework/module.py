@@ -24,7 +24,9 @@ from .templates import Parameter, State, Template, Variable, as_array
 mode_version = 0
 _numbers = itertools.count()
 _defaults: weakref.WeakKeyDictionary[type, set[str]] = weakref.WeakKeyDictionary()  # inputs that may be left out
-_mode_tokens: weakref.WeakKeyDictionary[Module, int] = weakref.WeakKeyDictionary()
+# Of each call in progress the layers that waited for their sizes when it came to them, with their attributes then.
+_waiting: weakref.WeakKeyDictionary[Call, list[tuple[Scope, dict[str, Any]]]] = weakref.WeakKeyDictionary()
+_mode_tokens: weakref.WeakKeyDictionary[Module, tuple[int, int]] = weakref.WeakKeyDictionary()
 
 
 class Module:
@@ -48,8 +50,9 @@ class Module:
     6.0
     """
 
-    training: bool = True
     deferred: bool = False  # whether parameters are still missing, as their sizes come from the first input
+    _training: bool = True
+    _heeded: bool = False  # whether anything ever depended on the mode
     _internal: bool = False  # whether `call` is code of this package: its nodes belong to the line that called it
     _rest: str | None = None  # the name of `*args`, when `call` takes any number of inputs
     _inputs: tuple[Variable, ...]
@@ -185,10 +188,14 @@ class Module:
         return {path: held.value for path, held in itertools.chain(self.named_parameters(), self.named_states())}
 
     def load_state_dict(self, arrays: Mapping[str, Any], strict: bool = True) -> tuple[list[str], list[str]]:
-        """Set parameters and states by path; nothing changes when anything does not fit.
+        """Set parameters and states by path, which keep their dtypes; nothing changes when anything does not fit.
 
         Returns:
             the missing and the unexpected paths; with `strict` any of them is an error.
+
+        Raises:
+            InputError: with `strict`, when paths are missing or unexpected.
+            ShapeError: for another shape, or numbers that the dtype cannot hold but for rounding.
         """
         own = dict(itertools.chain(self.named_parameters(), self.named_states()))
         missing = [path for path in own if path not in arrays and not own[path].optional]
@@ -197,24 +204,42 @@ class Module:
             raise InputError(f"state does not fit {self.functional_name}: missing {missing}, unexpected {unexpected}. "
                              "Pass strict=False to load what fits.")
         news = {path: as_array(arrays[path], path) for path in own if path in arrays}
-        wrong = [f"{path} is {own[path].shape}, got {new.shape}" for path, new in news.items()
-                 if own[path].shape != new.shape]
+        wrong = [f"{path} {misfit}" for path, new in news.items() if (misfit := own[path].misfit(new))]
         if wrong:
             raise ShapeError(f"state does not fit {self.functional_name}: {'; '.join(wrong)}.")
         for path, new in news.items():
-            own[path].value = new
+            own[path].value = new.astype(own[path].dtype)
         return missing, unexpected
+
+    @property
+    def training(self) -> bool:
+        """Whether this module is in training mode, as opposed to evaluation; those below it have modes of their own."""
+        if not self._heeded:
+            self._heeded = True
+        return self._training
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        self._change_mode(mode, 0)
+
+    def _change_mode(self, mode: bool, how: int) -> None:
+        """Take the mode, so that compiled functions notice. Assignment (0) and train() (1) count apart, as a class may
+        have a third mode that its train() leaves by assigning the other one first."""
+        global mode_version
+        if mode == self._training:
+            return
+        self._training = mode
+        if self._heeded:  # otherwise no compiled function can depend on it
+            tokens = _mode_tokens.get(self)
+            if tokens is None:
+                number = next(_numbers)
+                tokens = _mode_tokens[self] = hash(("assigned", number)), hash(("train", number))
+            mode_version ^= tokens[how]
 
     def train(self, mode: bool = True) -> Self:
         """Put this module and all below it in training mode (`self.training`)."""
-        global mode_version
         for module in self.modules():
-            if module.training != mode:
-                module.training = mode
-                token = _mode_tokens.get(module)
-                if token is None:
-                    token = _mode_tokens[module] = hash(("mode", next(_numbers)))
-                mode_version ^= token
+            module._change_mode(mode, 1)
         return self
 
     def eval(self) -> Self:
@@ -231,6 +256,8 @@ class Module:
         token = current_session.set(session)
         try:
             session.scope = Scope(self, None)
+            if self.deferred:
+                _remember(session)
             if self._internal:
                 session.origin = user_frame(2)
             nodes, named, bound = self._bind(args, kwargs, session)
@@ -252,8 +279,10 @@ class Module:
 
     def _nested(self, session: Session, args: Any, kwargs: dict[str, Any]) -> Any:
         outer, updates, origin = session.scope, len(session.updates), session.origin
-        session.scope = Scope(self, outer)
+        session.scope = scope = Scope(self, outer)
         session.origin = (origin or user_frame()) if self._internal else None
+        if self.deferred:
+            _remember(session)
         try:
             inputs = self.__dict__.get("_inputs")
             if inputs is None or kwargs or len(args) != len(inputs) or not _all_made_in(session.call, args):
@@ -261,7 +290,7 @@ class Module:
             returned = self.call(*args, **kwargs)
             return returned if isinstance(returned, Node) else _as_output(returned, session, self)
         except BaseException as error:
-            _undo(session, updates)  # the caller may catch the error and go on
+            _undo(session, updates, scope)  # the caller may catch the error and go on
             if isinstance(error, RecursionError):
                 raise self._endless() from None
             raise
@@ -404,8 +433,33 @@ class _Output:
         self.name = f"the output of {module.functional_name}"
 
 
-def _undo(session: Session, since: int = 0) -> None:
-    """Take back the updates of a call that failed: all of the session, or those after the first `since`."""
+def _outermost(session: Session) -> Call:
+    while session.outer is not None:
+        session = session.outer
+    return session.call
+
+
+def _remember(session: Session) -> None:
+    """What the layer is like that this call came to: it may take its sizes from an input that is then refused."""
+    assert session.scope is not None
+    entry = session.scope, dict(vars(session.scope.module))
+    _waiting.setdefault(_outermost(session), []).append(entry)
+
+
+def _undo(session: Session, since: int = 0, scope: Scope | None = None) -> None:
+    """Take back what a call that failed changed: all that the session did, or the updates after the first `since` and
+    the layers that got their sizes within a scope."""
     for held, pending, value in reversed(session.updates[since:]):
         held.restore(pending, value)
     del session.updates[since:]
+    waiting = _waiting.get(_outermost(session), ())
+    while waiting and (scope is None or _is_within(waiting[-1][0], scope)):
+        place, attributes = waiting.pop()
+        vars(place.module).clear()
+        vars(place.module).update(attributes)
+
+
+def _is_within(place: Scope | None, scope: Scope) -> bool:
+    while place is not None and place is not scope:
+        place = place.parent
+    return place is scope

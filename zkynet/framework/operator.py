@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from . import config
 from .attributes import exact, freeze, interned, tells_apart
 from .avals import Aval, aval_like, aval_of, x64_mode
 from .errors import GraphError, InputError, ShapeError, TracedValueError, ZkynetError
@@ -192,7 +193,9 @@ class Operator:
         return tuple(map(aval_like, out)) if isinstance(out, tuple) else aval_like(out)
 
     def signature(self, attrs: tuple, in_avals: tuple[Aval, ...]) -> Signature:
-        key: tuple = (attrs, *in_avals) if in_avals else (attrs, x64_mode())  # inputs know in which mode they were made
+        """That of these attributes and inputs in the present mode; in 64 bits also where an input is of that mode."""
+        wide = (config.casts or not in_avals) and x64_mode()
+        key: tuple = (attrs, *in_avals, True) if wide else (attrs, *in_avals)
         store: dict = self._signatures
         for value in attrs:
             if hasattr(value, "uses"):  # a structure keeps what belongs to it, so that both can be freed
@@ -202,7 +205,8 @@ class Operator:
         if found is None:
             kwargs = dict(zip(self.attributes, attrs, strict=True))
             try:
-                aval = self.infer(kwargs, in_avals)
+                with jax.enable_x64(x64_mode() or any(aval.x64 for aval in in_avals)):
+                    aval = self.infer(kwargs, in_avals)
             except ZkynetError:
                 raise
             except Exception as error:
@@ -442,9 +446,11 @@ def apply(op: Operator, args: tuple, attrs: tuple) -> Any:
         key = attrs, nodes[0].aval
     else:
         key = attrs, *[n.aval for n in nodes]
+    if config.casts and x64_mode():  # asking for the mode costs a fifth of a node
+        key = *key, True
     signature = op._signatures.get(key) if count else None
     if signature is None:
-        signature = op.signature(attrs, key[1:])
+        signature = op.signature(attrs, tuple([n.aval for n in nodes]))
     if session is not None:
         node = OperatorNode(signature, nodes, session.call, session.scope, session.origin or user_frame())
     else:

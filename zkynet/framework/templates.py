@@ -147,6 +147,12 @@ class Held(Template, Symbols):
         if self not in updated:
             updated.append(self)
 
+    def misfit(self, array: jax.Array) -> str | None:
+        """What is wrong with an array as this one's value, when its shape and dtype must stay; None when it fits."""
+        own, new = self.aval.dtype, array.dtype
+        keeps = keeps_dtype(own, new) or new.kind != "c" and bool((array.astype(own) == array).all())
+        return None if keeps and array.shape == self.aval.shape else f"is {self.aval!r}, got {aval_of(array)!r}"
+
     def _fitting(self, new: Any) -> jax.Array:
         array = as_array(new.value if isinstance(new, Held) else new, self.name)
         if array.shape != self.aval.shape:

@@ -10,6 +10,7 @@ from .. import nn
 from ..framework import cg, op
 from ..framework.errors import ShapeError
 from ..framework.random_stream import RandomStream
+from ..nn.reduction import reduced
 from .mlp import MLP, Activation
 
 
@@ -149,4 +150,4 @@ class VAELoss(nn.loss_modules.Loss):
         missed = op.sum(op.reshape(missed, shape=(missed.shape[0], -1)), axis=1)
         distance = op.sum(op.exp(log_variance) + op.square(mean) - 1.0 - log_variance, axis=1)
         each = missed + distance * (0.5 * self.beta)
-        return each if self.reduction == "none" else op.mean(each) if self.reduction == "mean" else op.sum(each)
+        return reduced(each, self.reduction)

@@ -70,7 +70,7 @@ class GPT(cg.Module):
         self.norm = nn.LayerNorm(width)
         if not tied:
             self.head = nn.Linear(width, vocabulary, bias=False, weight_init=small)
-        self._generator = Generator(self)
+        self._generator = Generator(self, vocabulary)
 
     @staticmethod
     def _layer(width: int, heads: int, dropout: float, std: float, last_std: float) -> nn.TransformerEncoderLayer:
@@ -126,5 +126,6 @@ class GPT(cg.Module):
 
         Raises:
             ShapeError: when the prompt is empty or no batch of integers.
+            InputError: when it has tokens outside of the vocabulary.
         """
         return self._generator.run(prompt, count, self.new_cache, temperature, top_k, seed, self.context)

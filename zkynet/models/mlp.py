@@ -38,14 +38,13 @@ class MLP(nn.Sequential):
     """
 
     def __init__(self, sizes: Sequence[int | None], activation: Activation = "relu", dropout: float = 0.0):
-        first, *others = sizes
-        widths = [size for size in others if size is not None]
-        if not widths or len(widths) < len(others):
+        widths = [size for size in sizes[1:] if size is not None]
+        if not widths or len(widths) < len(sizes) - 1:
             raise InputError(f"MLP needs the sizes of its input and of at least one layer, and only the input's may be "
                              f"None, but got {list(sizes)}.")
         function = function_of(activation, "MLP")
         layers: list[Any] = []
-        for number, (before, after) in enumerate(zip([first, *widths], widths, strict=False)):
+        for number, (before, after) in enumerate(zip([sizes[0], *widths], widths, strict=False)):
             if number:
                 layers += [function, nn.Dropout(dropout)] if dropout else [function]
             layers.append(nn.Linear(before, after))

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import nn
 from ..framework import cg
-from ..framework.errors import InputError
+from ..framework.errors import InputError, ShapeError
 from .sequences import Generator
 
 KINDS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -32,6 +32,7 @@ class CharRNN(cg.Module):
 
     Raises:
         InputError: for another kind.
+        ShapeError: for tokens of another number of axes.
 
     >>> from zkynet import models, nn
     >>> import numpy as np
@@ -52,9 +53,11 @@ class CharRNN(cg.Module):
         self.recurrent = KINDS[kind](width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, vocabulary)
-        self._generator = Generator(self)
+        self._generator = Generator(self, vocabulary)
 
     def call(self, tokens: Any, state: Any = None) -> Any:
+        if tokens.ndim != 2:
+            raise ShapeError(f"CharRNN takes tokens (batch, length), but got the shape {tuple(tokens.shape)}.")
         hidden, following = self.recurrent(self.embedding(tokens), state)
         logits = self.head(self.dropout(hidden))
         return logits if state is None else (logits, following)
@@ -82,5 +85,6 @@ class CharRNN(cg.Module):
 
         Raises:
             ShapeError: when the prompt is empty or no batch of integers.
+            InputError: when it has tokens outside of the vocabulary.
         """
         return self._generator.run(prompt, count, self.first_state, temperature, top_k, seed)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -49,18 +50,33 @@ def drawn(logits: Any, key: Any, temperature: Any, top_k: int | None) -> Any:
     return op.where(cold, op.argmax(logits, axis=-1), random)
 
 
+@contextmanager
+def evaluating(model: cg.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards each module is in the mode that it was in before."""
+    outer_first = sorted(model.modules(), key=lambda module: -len(module.modules()))  # train() reaches all below
+    modes = [module.training for module in outer_first]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in zip(outer_first, modes, strict=True):
+            if module.training != mode:
+                module.train(mode)
+
+
 class Generator:
     """Draws tokens from a model, by one compiled program for all of them, of the prompt too.
 
     Args:
         model: a module of (tokens (batch, 1), state) that gives (logits (batch, 1, classes), next state). It is run in
             evaluation mode.
+        vocabulary: how many tokens it knows.
 
     The programs are kept here; there is another for each batch size and `top_k`.
     """
 
-    def __init__(self, model: cg.Module):
-        self.model = model
+    def __init__(self, model: cg.Module, vocabulary: int):
+        self.model, self.vocabulary = model, vocabulary
         self.programs: dict[int | None, Any] = {}
 
     def _program(self, top_k: int | None) -> Any:
@@ -85,13 +101,12 @@ class Generator:
         Raises:
             ShapeError, InputError: for a prompt, `count` or `top_k` that makes no sense.
         """
-        tokens: list[Any] = _columns(prompt)
+        tokens: list[Any] = self._columns(prompt)
         if count < 0 or (top_k is not None and top_k < 1):
             raise InputError(f"count is a number of tokens, and top_k how many of the likeliest may be drawn, at least "
                              f"1, but got count={count}, top_k={top_k}.")
-        batch, training, program = len(tokens[0]), self.model.training, self._program(top_k)
-        self.model.eval()
-        try:
+        batch, program = len(tokens[0]), self._program(top_k)
+        with evaluating(self.model):
             key: Any = jax.random.key_data(jax.random.key(seed, impl="threefry2x32"))
             state, unread, held = fresh(batch), list(tokens), 0
             for _ in range(count):
@@ -102,18 +117,18 @@ class Generator:
                     token, state, key = program(column, state, key, np.float32(temperature))
                 tokens.append(token)
                 unread = [token]
-        finally:
-            self.model.train(training)
         return np.concatenate([np.asarray(column) for column in tokens], axis=1)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"model": self.model, "programs": {}}  # a copy compiles its own
+        return {**self.__dict__, "programs": {}}  # a copy compiles its own
 
-
-def _columns(prompt: Any) -> list[np.ndarray]:
-    """The tokens (batch, 1) of each place."""
-    prompt = np.asarray(prompt)
-    if prompt.ndim != 2 or not prompt.shape[1] or prompt.dtype.kind not in "iu":
-        raise ShapeError("a prompt is a batch of sequences of at least one token, integers (batch, length), but got "
-                         f"{prompt.dtype}{list(prompt.shape)}.")
-    return [prompt[:, place:place + 1].astype(np.int32) for place in range(prompt.shape[1])]
+    def _columns(self, prompt: Any) -> list[np.ndarray]:
+        """The tokens (batch, 1) of each place."""
+        prompt = np.asarray(prompt)
+        if prompt.ndim != 2 or not prompt.shape[1] or prompt.dtype.kind not in "iu":
+            raise ShapeError("a prompt is a batch of sequences of at least one token, integers (batch, length), but "
+                             f"got {prompt.dtype}{list(prompt.shape)}.")
+        unknown = prompt[(prompt < 0) | (prompt >= self.vocabulary)]
+        if unknown.size:
+            raise InputError(f"the tokens of a prompt are from 0 to {self.vocabulary - 1}, but got {unknown[0]}.")
+        return [prompt[:, place:place + 1].astype(np.int32) for place in range(prompt.shape[1])]

@@ -150,6 +150,7 @@ class PReLU(Layer):
     Parameters: weight (num_parameters,).
 
     Raises:
+        InputError: when num_parameters is no int, or below 0.
         ShapeError: when there are several slopes and the input has another number of channels.
 
     >>> from zkynet import nn
@@ -161,6 +162,7 @@ class PReLU(Layer):
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25):
         super().__init__()
+        self.check_sizes(num_parameters=num_parameters)
         self.num_parameters = num_parameters
         self.make("weight", (num_parameters,), init)
 

@@ -14,6 +14,7 @@ from ..framework.nodes import Node
 from ..framework.operators.arguments import node_of
 from ..framework.operators.einsum import contracted
 from ..framework.random_stream import RandomStream
+from .given import probability
 from .init import fresh_seed
 from .layer import Layer
 from .linear import Linear
@@ -23,7 +24,10 @@ Cache = dict[str, Any]
 
 
 def is_set(given: Any, name: str) -> bool:
-    """A flag that was given to a call, where Python's values become nodes."""
+    """A flag that was given to a call, where Python's values become nodes; None, with which PyTorch says nothing, is
+    False."""
+    if given is None:
+        return False
     value = given._value if isinstance(given, Node) else given
     if not isinstance(value, (bool, np.bool_)):
         raise InputError(f"{name} decides what is computed, so it must be True or False, but got {value!r}.")
@@ -33,18 +37,21 @@ def is_set(given: Any, name: str) -> bool:
 def masked_softmax(scores: Any, *masks: Any) -> Any:
     """Softmax along the last axis. Boolean masks are True where attention is allowed, others are added.
 
-    A row in which nothing is allowed is uniform, not nan.
+    A row in which booleans allow nothing is uniform, not nan; one in which numbers take away the rest is nan.
     """
-    allowed = None
+    allowed, added = None, False
     for mask in masks:
         if mask is None:
             continue
         if mask.dtype != bool:
-            scores = scores + mask
+            scores, added = scores + mask, True
         else:
             allowed = mask if allowed is None else op.logical_and(allowed, mask)
     if allowed is not None:
-        scores = op.where(allowed, scores, float(jnp.finfo(scores.dtype).min))
+        forbidden: Any = float(jnp.finfo(scores.dtype).min)
+        if added:  # an added -inf is less than that, and what is forbidden must stay below it
+            forbidden = op.where(op.any(allowed, axis=-1, keepdims=True), -math.inf, forbidden)
+        scores = op.where(allowed, scores, forbidden)
     return op.softmax(scores, axis=-1)
 
 
@@ -60,7 +67,8 @@ def checked_mask(mask: Any, name: str) -> Any:
 
 
 def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
-                                 is_causal: bool = False, scale: float | None = None, dropout_key: Any = None) -> Any:
+                                 is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
+                                 dropout_key: Any = None) -> Any:
     """y = softmax(query key^T scale + mask) value (torch.nn.functional.scaled_dot_product_attention).
 
     Vaswani et al., "Attention is all you need", 2017.
@@ -71,9 +79,12 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
         dropout_p: probability of zero among the weights; then `dropout_key` is a random key.
         is_causal: whether query i attends to keys 0 ... i only.
         scale: 1 / sqrt(E) by default.
+        enable_gqa: whether several heads (axis -3) of the query share one of key and value, in order (Ainslie et al.,
+            "GQA: training generalized multi-query transformer models", 2023).
 
     Returns:
-        (..., L, V). A query for which no key is allowed by booleans gets the mean of all values.
+        (..., L, V). A query for which no key is allowed by booleans gets the mean of all values; one for which -inf is
+        added to all that are allowed gets nan.
 
     Raises:
         ShapeError: when they do not fit.
@@ -89,6 +100,8 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     query, key, value = (node_of(x, name) for x in (query, key, value))
     mask = None if attn_mask is None else checked_mask(node_of(attn_mask, name), "attn_mask")
     causal = causal_mask(query.shape[-2], key.shape[-2]) if is_causal else None
+    if enable_gqa:
+        key, value = (_for_all_heads(x, query) for x in (key, value))
     scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ op.swapaxes(key, axis1=-1, axis2=-2)
     weights = masked_softmax(scores, mask, causal)
     if dropout_p:
@@ -97,6 +110,15 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
                              "drawn from a RandomStream).")
         weights = op.dropout(weights, dropout_key, p=dropout_p)
     return weights @ value
+
+
+def _for_all_heads(x: Any, query: Any) -> Any:
+    """Keys or values with each head repeated for the heads of the query that share it."""
+    shapes = query.shape, x.shape
+    if min(map(len, shapes)) < 3 or not x.shape[-3] or query.shape[-3] % x.shape[-3]:
+        raise ShapeError("scaled_dot_product_attention: with enable_gqa the heads (axis -3) of the query must be a "
+                         f"multiple of those of key and value, but got the shapes {shapes[0]} and {shapes[1]}.")
+    return op.repeat(x, query.shape[-3] // x.shape[-3], axis=-3)
 
 
 class MultiheadAttention(Layer):
@@ -112,6 +134,8 @@ class MultiheadAttention(Layer):
         num_heads: H; divides E.
         dropout: probability of zero among the weights, in training mode.
         bias: whether projections have biases.
+        add_bias_kv: whether a learned key and value, the same for all sequences, follow the others.
+        add_zero_attn: whether a key and a value of zeros follow the others. Masks do not hide these two.
         kdim, vdim: sizes of key and value; E by default.
         batch_first: whether inputs are (batch, length, size) instead of (length, batch, size).
         rotary: `RotaryPositions(E / H)` that turn queries and keys.
@@ -127,13 +151,16 @@ class MultiheadAttention(Layer):
 
     Returns:
         output (L, N, E), and weights (N, L, S), or (N, H, L, S) when not averaged, or None without need_weights; with a
-        cache also the next cache. A query for which no key is allowed by booleans attends to all alike.
+        cache also the next cache. S counts what add_bias_kv and add_zero_attn add. A query for which no key is allowed
+        by booleans attends to all alike; where -inf is added to all that are allowed, its weights are nan.
 
     Parameters: in_proj_weight (3 E, E), or where kdim or vdim differ q_proj_weight (E, E), k_proj_weight (E, kdim) and
-    v_proj_weight (E, vdim); in_proj_bias (3 E,); out_proj.weight (E, E) and out_proj.bias (E,).
+    v_proj_weight (E, vdim); in_proj_bias (3 E,); bias_k and bias_v (1, 1, E) with add_bias_kv; out_proj.weight (E, E)
+    and out_proj.bias (E,).
 
     Raises:
-        InputError: when num_heads does not divide embed_dim, and for masks of integers.
+        InputError: when a size is no int or less than 1, num_heads does not divide embed_dim, or dropout is no
+            probability; and for masks of integers.
         ShapeError: when inputs, masks or cache do not fit.
 
     >>> from zkynet import nn
@@ -148,20 +175,21 @@ class MultiheadAttention(Layer):
     k_proj_weight: cg.Parameter
     v_proj_weight: cg.Parameter
     in_proj_bias: cg.Parameter | None = None
+    bias_k: cg.Parameter | None = None
+    bias_v: cg.Parameter | None = None
 
-    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, *,
-                 kdim: int | None = None, vdim: int | None = None, batch_first: bool = False,
-                 rotary: RotaryPositions | None = None):
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True,
+                 add_bias_kv: bool = False, add_zero_attn: bool = False, kdim: int | None = None,
+                 vdim: int | None = None, batch_first: bool = False, *, rotary: RotaryPositions | None = None):
         super().__init__()
-        if num_heads < 1 or embed_dim % num_heads:
+        self.kdim, self.vdim = embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim
+        self.check_sizes(1, embed_dim=embed_dim, num_heads=num_heads, kdim=self.kdim, vdim=self.vdim)
+        if embed_dim % num_heads:
             raise InputError(f"{self.functional_name} cuts embed_dim into equal heads, but num_heads={num_heads} does "
                              f"not divide embed_dim={embed_dim}.")
-        if not 0.0 <= dropout <= 1.0:
-            raise InputError(f"{self.functional_name}: dropout is the probability of zero, from 0 to 1, but got "
-                             f"{dropout!r}.")
         self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
-        self.kdim, self.vdim = embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim
-        self.dropout, self.batch_first, self.rotary = float(dropout), batch_first, rotary
+        self.dropout = probability(dropout, self.functional_name, "dropout")
+        self.add_zero_attn, self.batch_first, self.rotary = add_zero_attn, batch_first, rotary
         if rotary is not None and rotary.dim != self.head_dim:
             raise InputError(f"{self.functional_name} turns queries and keys of {self.head_dim} = embed_dim / "
                              f"num_heads dimensions, but rotary is {rotary!r}.")
@@ -172,6 +200,9 @@ class MultiheadAttention(Layer):
                 self.make(f"{name}_proj_weight", (embed_dim, size), "xavier_uniform")
         if bias:
             self.make("in_proj_bias", (3 * embed_dim,), "zeros")
+        if add_bias_kv:
+            for name in ("bias_k", "bias_v"):
+                self.make(name, (1, 1, embed_dim), "xavier_normal")
         self.out_proj = Linear(embed_dim, embed_dim, bias, bias_init="zeros")
         if dropout:
             self.stream = RandomStream("stream", fresh_seed())
@@ -197,7 +228,7 @@ class MultiheadAttention(Layer):
         elif is_set(is_causal, "is_causal"):
             masks.append(causal_mask(q.shape[time], k.shape[time]))
         masks += self._masks(q.shape, k.shape[time], key_padding_mask, attn_mask, batched, time)
-        output, weights = self._attend(q, k, v, masks, time)
+        output, weights = self._attend(q, *self._with_further_keys(k, v, masks, time), time)
         if cache is not None:
             output = op.where(op.less_equal(cache["position"], k.shape[time]), output, math.nan)
         output = output if batched else op.squeeze(output, axis=0)
@@ -260,6 +291,22 @@ class MultiheadAttention(Layer):
             masks.append(op.logical_not(mask) if mask.dtype == bool else mask)
         return masks
 
+    def _with_further_keys(self, k: Any, v: Any, masks: list[Any], time: int) -> tuple[Any, Any, list[Any]]:
+        """Keys, values and masks with what add_bias_kv and add_zero_attn put behind them."""
+        count = (self.bias_k is not None) + bool(self.add_zero_attn)
+        if not count:
+            return k, v, masks
+        k, v = self._lengthened(k, self.bias_k, time), self._lengthened(v, self.bias_v, time)
+        return k, v, [op.pad(mask, {-1: (0, count)}, value=1 if mask.dtype == bool else 0) for mask in masks]
+
+    def _lengthened(self, x: Any, bias: cg.Parameter | None, time: int) -> Any:
+        shape, parts = (*x.shape[:time], 1, *x.shape[time + 1:]), [x]
+        if bias is not None:
+            parts.append(op.broadcast_to(op.reshape(bias, shape=(1, 1, *shape[2:])), shape=shape))
+        if self.add_zero_attn:
+            parts.append(op.zeros(shape, dtype=x.dtype))
+        return op.concat(*parts, axis=time)
+
     def _attend(self, q: Any, k: Any, v: Any, masks: list[Any], time: int) -> tuple[Any, Any]:
         """The output, and the weights (N, H, L, S)."""
         queries, keys = ("nlhd", "nshd") if time else ("lnhd", "snhd")
@@ -313,6 +360,7 @@ class MultiheadAttention(Layer):
     def extra(self) -> str:
         more = "".join(f", {name}={value}" for name, value, usual in (
             ("dropout", self.dropout, 0.0), ("bias", self.in_proj_bias is not None, True),
+            ("add_bias_kv", self.bias_k is not None, False), ("add_zero_attn", self.add_zero_attn, False),
             ("kdim", self.kdim, self.embed_dim), ("vdim", self.vdim, self.embed_dim),
             ("batch_first", self.batch_first, False)) if value != usual)
         return f"{self.embed_dim}, {self.num_heads}{more}"

@@ -22,6 +22,7 @@ class Bilinear(RecordedLayer):
     Parameters: weight (out_features, in1_features, in2_features), bias (out_features,).
 
     Raises:
+        InputError: when a size is no int, or below 0.
         ShapeError: when the inputs' last axes are not these, or their other axes differ.
 
     >>> from zkynet import nn
@@ -36,6 +37,7 @@ class Bilinear(RecordedLayer):
     def __init__(self, in1_features: int | None, in2_features: int | None, out_features: int, bias: bool = True, *,
                  weight_init: Initialiser | None = None, bias_init: Initialiser | None = None):
         super().__init__()
+        self.check_sizes(out_features=out_features)
         self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
         self._has_bias, self._weight_init, self._bias_init = bias, weight_init, bias_init
         if in1_features is None or in2_features is None:
@@ -44,6 +46,7 @@ class Bilinear(RecordedLayer):
             self._make(in1_features, in2_features)
 
     def _make(self, in1_features: int, in2_features: int) -> None:
+        self.check_sizes(in1_features=in1_features, in2_features=in2_features)
         self.in1_features, self.in2_features = in1_features, in2_features
         self.make("weight", (self.out_features, in1_features, in2_features), self._weight_init, in1_features)
         if self._has_bias:

@@ -20,6 +20,7 @@ class _Cell(Layer):
 
     def __init__(self, input_size: int | None, hidden_size: int, bias: bool = True):
         super().__init__()
+        self.check_sizes(hidden_size=hidden_size)
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         if input_size is None:
             self.deferred = True
@@ -27,6 +28,7 @@ class _Cell(Layer):
             self._make(input_size)
 
     def _make(self, input_size: int) -> None:
+        self.check_sizes(input_size=input_size)
         self.input_size = input_size
         wide = KINDS[self._kind].gates * self.hidden_size
         shapes = (wide, input_size), (wide, self.hidden_size), (wide,), (wide,)
@@ -35,6 +37,9 @@ class _Cell(Layer):
         self.deferred = False
 
     def call(self, input: Any, hx: Any = None) -> Any:
+        if input.ndim not in (1, 2):
+            raise ShapeError(f"{self.functional_name} takes an input (batch, input_size) or (input_size,), but its "
+                             f"shape is {tuple(input.shape)}.")
         if self.deferred:
             self._make(input.shape[-1])
         self.check_last(input, self.input_size, "input_size")
@@ -72,6 +77,7 @@ class RNNCell(_Cell):
     (hidden_size,).
 
     Raises:
+        InputError: when a size is no int, or below 0.
         ShapeError: when input or state do not fit.
 
     >>> from zkynet import nn

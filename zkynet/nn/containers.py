@@ -142,18 +142,22 @@ class _Listed(_Container):
 
     def append(self: Modules, module: Any) -> Modules:
         """Put a module at the end, named by its number."""
-        name = str(len(self._items))
-        if name in self._items:
-            raise InputError(f"{self.functional_name} already has a module named {name!r}: its names are "
-                             f"{', '.join(self._items)}.")
-        self._items[name] = _as_module(module, self)
-        return self
+        return self.extend([module])
 
     def extend(self: Modules, modules: Iterable[Any]) -> Modules:
-        """Put several at the end."""
-        for module in list(modules):
-            self.append(module)
+        """Put several at the end: all of them, or none where one is no module."""
+        items = dict(self._items)
+        for module in modules:
+            name = str(len(items))
+            if name in items:
+                raise InputError(f"{self.functional_name} already has a module named {name!r}: its names are "
+                                 f"{', '.join(items)}.")
+            items[name] = _as_module(module, self)
+        self._items = items
         return self
+
+    def __iadd__(self: Modules, modules: Iterable[Any]) -> Modules:
+        return self.extend(modules)
 
     def pop(self, index: int = -1) -> cg.Module:
         """Take a module out."""
@@ -169,7 +173,7 @@ class Sequential(_Listed):
         modules: modules or functions of nodes, in order; or one dict of them by name, which are then attributes.
 
     Parameters: those of the modules, as "0.weight" (or "name.weight"). Indexing gives a module, slicing a Sequential of
-    the same modules.
+    the same modules, + one of the modules of both.
 
     Raises:
         InputError: for anything that is neither a module nor a function.
@@ -189,6 +193,9 @@ class Sequential(_Listed):
         else:
             self.extend(modules)
 
+    def __add__(self, modules: Iterable[Any]) -> Sequential:
+        return Sequential(*self, *modules)
+
     def call(self, input: Any) -> Any:
         for layer in self._items.values():
             input = layer(input)
@@ -207,6 +214,9 @@ class ModuleList(_Listed):
     def __init__(self, modules: Iterable[Any] = ()):
         super().__init__(())
         self.extend(modules)
+
+    def __add__(self, modules: Iterable[Any]) -> ModuleList:
+        return ModuleList([*self, *modules])
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         raise GraphError("a ModuleList is not called itself: go through its modules, or use a Sequential.")

@@ -27,6 +27,7 @@ class _Convolution(RecordedLayer):
     def _settings(self, in_channels: int | None, out_channels: int, kernel_size: Any, stride: Any, dilation: Any,
                   groups: int, inits: tuple) -> None:
         name, space = self.functional_name, self.space
+        self.check_sizes(1, out_channels=out_channels)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = each_axis(kernel_size, space, "kernel_size", name)
         self.stride = each_axis(stride, space, "stride", name)
@@ -39,9 +40,10 @@ class _Convolution(RecordedLayer):
             self._make(in_channels)
 
     def _make(self, in_channels: int) -> None:
+        self.check_sizes(1, in_channels=in_channels)
         self.in_channels = in_channels
         for what, channels in (("in_channels", in_channels), ("out_channels", self.out_channels)):
-            if channels % self.groups or channels < 1:
+            if channels % self.groups:
                 raise InputError(f"{self.functional_name}: {what}={channels} cannot be cut into groups={self.groups}.")
         first, second = self.out_channels, in_channels
         if self.transposed:

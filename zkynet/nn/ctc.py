@@ -11,6 +11,7 @@ from ..framework import op
 from ..framework.errors import InputError, ShapeError, TracedValueError
 from ..framework.nodes import Expression, Node
 from ..framework.operators.arguments import node_of
+from .given import known
 from .reduction import check_reduction, reduced
 
 INF = math.inf
@@ -28,11 +29,16 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
         log_probs: (T, N, C), or (T, C) without a batch: ln of probabilities of the classes.
         targets: (N, S) integer classes, what is beyond an example's length does not matter; or one after the other
             (sum of target_lengths,), whose lengths then must be known when the graph is made. (S,) without a batch.
-        input_lengths: (N,) how many of the T steps count (more than T count as T). target_lengths: (N,).
+        input_lengths: (N,) how many of the T steps count. target_lengths: (N,). Where only a program knows them they
+            cannot be checked: more than T count as T.
         blank: the class that stands for no label.
         reduction: "none", "sum", or "mean": each loss divided by its target's length (at least 1), then their mean.
         zero_infinity: 0 instead of infinity (and no gradient) where the input is too short for its target. Nothing
             flows from an infinite loss in either case.
+
+    Raises:
+        ShapeError: when shapes or dtypes do not fit.
+        InputError: for a blank that is no class, and for lengths that are known and out of range.
 
     >>> import numpy as np
     >>> even = np.full((3, 1, 2), np.log(0.5), np.float32)   # 6 of the 8 paths of 3 steps give "1"
@@ -50,8 +56,9 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
     steps, count, classes = log_probs.shape
     if not 0 <= blank < classes:
         raise InputError(f"ctc_loss: blank must be one of the {classes} classes, but is {blank!r}.")
-    input_lengths = _lengths(input_lengths, "input_lengths", count)
-    target_lengths = _lengths(target_lengths, "target_lengths", count)
+    width = targets.shape[1] if targets.ndim == 2 else targets.aval.size
+    input_lengths = _lengths(input_lengths, "input_lengths", count, steps)
+    target_lengths = _lengths(target_lengths, "target_lengths", count, width)
     if targets.ndim == 1:
         targets = _padded(targets, target_lengths)
     if targets.dtype.kind not in "iu" or targets.ndim != 2 or targets.shape[0] != count:
@@ -65,7 +72,7 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
     return reduced(losses if batched else op.squeeze(losses, axis=0), reduction)
 
 
-def _lengths(lengths: Any, name: str, count: int) -> Node:
+def _lengths(lengths: Any, name: str, count: int, most: int) -> Node:
     if isinstance(lengths, (list, tuple)):
         some = any(isinstance(length, Expression) for length in lengths)
         lengths = op.stack(lengths) if some else np.asarray(lengths, np.int32)
@@ -74,6 +81,9 @@ def _lengths(lengths: Any, name: str, count: int) -> Node:
         node = op.expand_dims(node, axis=0)
     if node.shape != (count,) or node.dtype.kind not in "iu":
         raise ShapeError(f"ctc_loss: {name} must be {count} integers, one for each example, but are {node.aval!r}.")
+    value = known(node)
+    if value is not None and ((value < 0) | (value > most)).any():
+        raise InputError(f"ctc_loss: {name} must be from 0 to {most}, but are {value.tolist()}.")
     return op.cast(node, dtype=np.dtype(np.int32))
 
 

@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 from ..framework import op
-from ..framework.errors import InputError, ShapeError
+from ..framework.errors import ShapeError
 from ..framework.random_stream import RandomStream
+from .given import probability
 from .init import fresh_seed
 from .layer import Layer
 
@@ -18,9 +19,7 @@ _SATURATED = -1.0507009873554805 * 1.6732632423543772
 class _Dropout(Layer):
     def __init__(self, p: float = 0.5, inplace: bool = False, *, seed: int | None = None):
         super().__init__()
-        if not 0.0 <= p <= 1.0:
-            raise InputError(f"{self.functional_name}: p is the probability of zero, from 0 to 1, but got {p!r}.")
-        self.p, self.inplace = float(p), inplace
+        self.p, self.inplace = probability(p, self.functional_name), inplace
         self.stream = RandomStream("stream", fresh_seed() if seed is None else seed)
 
     def call(self, input: Any) -> Any:

@@ -21,12 +21,13 @@ class Embedding(RecordedLayer):
         embedding_dim: size of the output's last axis.
         padding_idx: a row that starts as zeros and gets no gradient.
         max_norm, norm_type, scale_grad_by_freq, sparse: PyTorch's, accepted with its defaults only.
+        _weight, _freeze: the table, and whether it is not trained; `from_pretrained` gives them.
         weight_init: an initialiser (see `nn.init`); PyTorch's by default, normal(0, 1).
 
     Parameters: weight (num_embeddings, embedding_dim).
 
     Raises:
-        InputError: when x is not made of integers, or an argument is not supported.
+        InputError: when x is not made of integers, a size is no int, or an argument is not supported.
 
     >>> from zkynet import nn
     >>> import numpy as np
@@ -38,7 +39,8 @@ class Embedding(RecordedLayer):
 
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
                  max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,
-                 sparse: bool = False, *, weight_init: Initialiser | None = None):
+                 sparse: bool = False, _weight: Any = None, _freeze: bool = False, *,
+                 weight_init: Initialiser | None = None):
         super().__init__()
         for name, given, instead in (
                 ("max_norm", max_norm is not None, "normalise the weight yourself between steps"),
@@ -47,9 +49,12 @@ class Embedding(RecordedLayer):
                 ("sparse", sparse, "gradients are dense here")):
             if given:
                 raise InputError(f"Embedding: {name} is not supported: {instead}.")
+        self.check_sizes(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = self._row(padding_idx)
-        self.make("weight", (num_embeddings, embedding_dim), self._normal if weight_init is None else weight_init)
+        how = weight_init if _weight is None else np.asarray(_weight, np.float32)
+        self.make("weight", (num_embeddings, embedding_dim), self._normal if how is None else how)
+        self.weight.trainable = not _freeze
 
     def _normal(self, shape: Shape) -> np.ndarray:
         table = np.random.default_rng(fresh_seed()).standard_normal(shape, np.float32)
@@ -66,8 +71,10 @@ class Embedding(RecordedLayer):
         return padding_idx % rows
 
     @classmethod
-    def from_pretrained(cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
-        """A layer whose table is given; with `freeze` it is not trained.
+    def from_pretrained(cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None,
+                        max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,
+                        sparse: bool = False) -> Embedding:
+        """A layer whose table is given; with `freeze` it is not trained. Other arguments as for `Embedding`.
 
         >>> from zkynet import nn
         >>> nn.Embedding.from_pretrained([[1.0, 2.0], [3.0, 4.0]])([1, 0]).value.tolist()
@@ -76,9 +83,8 @@ class Embedding(RecordedLayer):
         table = np.asarray(embeddings, np.float32)
         if table.ndim != 2:
             raise InputError(f"Embedding: a table (num_embeddings, embedding_dim) is needed, but got {table.shape}.")
-        made = cls(table.shape[0], table.shape[1], padding_idx, weight_init=table)
-        made.weight.trainable = not freeze
-        return made
+        return cls(table.shape[0], table.shape[1], padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, table,
+                   freeze)
 
     def call(self, input: Any) -> Any:
         return self.replay(self._rows, input, self.weight)

@@ -3,7 +3,9 @@
 All take a shape, give a float32 array and draw from one generator that `manual_seed` sets anew, so the same seed and
 the same order of layers give the same net. For a weight (out, in, *kernel) the fan-in is in * prod(kernel), the fan-out
 out * prod(kernel). Layers take a name ("he_normal"), a name with arguments (("xavier_uniform", {"gain": 2.0})), a
-function of the shape, a number or an array. Names and arguments are those of torch.nn.init, without the underscore.
+function of the shape, a number or an array. Names and arguments are those of torch.nn.init, without the underscore and
+without its `generator`: `manual_seed` stands for it. "xavier", "glorot", "he", "kaiming" and "lecun" without a
+distribution are the uniform ones.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..framework.errors import InputError
+from ..framework.operators.arguments import is_int
 
 Shape = tuple[int, ...]
 Initialiser = str | tuple[str, Mapping[str, Any]] | float | np.ndarray | Callable[[Shape], Any]
@@ -31,7 +34,12 @@ def manual_seed(seed: int) -> None:
     >>> manual_seed(3)
     >>> bool((first == uniform((2,))).all())
     True
+
+    Raises:
+        InputError: when the seed is not an int of at least 0.
     """
+    if not is_int(seed) or seed < 0:
+        raise InputError(f"manual_seed needs an int of at least 0, but got {seed!r}.")
     global _generator
     _generator = np.random.default_rng(seed)
 
@@ -44,9 +52,9 @@ def fresh_seed() -> int:
 # Without regard to the shape --------------------------------------------------------------------------------
 
 
-def uniform(shape: Shape, low: float = 0.0, high: float = 1.0) -> np.ndarray:
-    """Uniform in [low, high)."""
-    return (low + (high - low) * _generator.random(shape, np.float32)).astype(np.float32)
+def uniform(shape: Shape, a: float = 0.0, b: float = 1.0) -> np.ndarray:
+    """Uniform in [a, b)."""
+    return (a + (b - a) * _generator.random(shape, np.float32)).astype(np.float32)
 
 
 def normal(shape: Shape, mean: float = 0.0, std: float = 1.0) -> np.ndarray:
@@ -151,7 +159,8 @@ def _kaiming_std(shape: Shape, a: float, mode: str, nonlinearity: str) -> float:
 
 def xavier_uniform(shape: Shape, gain: float = 1.0) -> np.ndarray:
     """Uniform of standard deviation gain sqrt(2 / (fan-in + fan-out)): Glorot and Bengio, "Understanding the difficulty
-    of training deep feedforward neural networks", 2010, equation 16. Also called "glorot_uniform".
+    of training deep feedforward neural networks", 2010, equation 16. Also called "glorot_uniform", "xavier" and
+    "glorot".
 
     >>> bool((abs(xavier_uniform((2, 4))) <= 1.0).all())
     True
@@ -166,7 +175,7 @@ def xavier_normal(shape: Shape, gain: float = 1.0) -> np.ndarray:
 
 def kaiming_uniform(shape: Shape, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> np.ndarray:
     """Uniform of standard deviation gain / sqrt(fan): He et al., "Delving deep into rectifiers", 2015, equations 10
-    and 14. Also called "he_uniform".
+    and 14. Also called "he_uniform", "kaiming" and "he".
 
     Args:
         a: the slope below 0 of a leaky ReLU, of which `calculate_gain` makes the gain. PyTorch's layers use sqrt(5),
@@ -183,7 +192,8 @@ def kaiming_normal(shape: Shape, a: float = 0.0, mode: str = "fan_in", nonlinear
 
 
 def lecun_uniform(shape: Shape) -> np.ndarray:
-    """Uniform of standard deviation 1 / sqrt(fan-in): LeCun et al., "Efficient backprop", 1998, equation 16."""
+    """Uniform of standard deviation 1 / sqrt(fan-in): LeCun et al., "Efficient backprop", 1998, equation 16. Also
+    called "lecun"."""
     return _symmetric(shape, _kaiming_std(shape, 0.0, "fan_in", "linear"))
 
 
@@ -266,6 +276,8 @@ BY_NAME: dict[str, Callable[..., np.ndarray]] = {
 } | {
     "glorot_normal": xavier_normal, "glorot_uniform": xavier_uniform, "he_normal": kaiming_normal,
     "he_uniform": kaiming_uniform, "identity": eye, "trunc_normal": truncated_normal,
+    "glorot": xavier_uniform, "he": kaiming_uniform, "kaiming": kaiming_uniform, "lecun": lecun_uniform,
+    "xavier": xavier_uniform,
 }
 
 

@@ -21,6 +21,7 @@ class Linear(Layer):
     Parameters: weight (out_features, in_features), bias (out_features,).
 
     Raises:
+        InputError: when a size is no int, or below 0.
         ShapeError: when the input's last axis is not in_features.
 
     >>> from zkynet import nn
@@ -35,6 +36,7 @@ class Linear(Layer):
     def __init__(self, in_features: int | None, out_features: int, bias: bool = True, *,
                  weight_init: Initialiser | None = None, bias_init: Initialiser | None = None):
         super().__init__()
+        self.check_sizes(out_features=out_features)
         self.in_features = in_features
         self.out_features = out_features
         self._has_bias, self._weight_init, self._bias_init = bias, weight_init, bias_init
@@ -44,6 +46,7 @@ class Linear(Layer):
             self._make(in_features)
 
     def _make(self, in_features: int) -> None:
+        self.check_sizes(in_features=in_features)
         self.in_features = in_features
         self.make("weight", (self.out_features, in_features), self._weight_init, in_features)
         if self._has_bias:
@@ -52,7 +55,7 @@ class Linear(Layer):
 
     def call(self, input: Any) -> Any:
         if self.deferred:
-            self._make(input.shape[-1])
+            self._make(self.last_size(input))
         if input.shape[-1:] != (self.in_features,):
             self.check_last(input, self.in_features, "in_features")
         return op.linear(input, self.weight, self.bias)

@@ -33,7 +33,7 @@ class Loss(Layer):
         """The options by name; a weight by its shape."""
         shown = []
         for name, value in vars(self).items():
-            if name.startswith("_") or value is None or name == "training":
+            if name.startswith("_") or value is None:
                 continue
             shown.append(f"{name}={value.shape if isinstance(value, cg.Constant) else repr(value)}")
         return ", ".join(shown)

@@ -18,6 +18,7 @@ from ..framework.nodes import Node
 from ..framework.operators.arguments import axis_of, node_of
 from ..framework.operators.losses import REDUCTIONS, class_axis, misfit_of_classes
 from .ctc import ctc_loss
+from .given import known
 from .reduction import check_reduction, reduced
 
 
@@ -107,7 +108,8 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
     A class that is neither in [0, C) nor ignored makes the loss nan.
 
     Raises:
-        ShapeError: when the target does not fit the input. InputError: wrong reduction or label_smoothing.
+        ShapeError: when the target or the weight does not fit the input. InputError: wrong reduction or
+            label_smoothing.
 
     >>> round(float(cross_entropy([[2.0, 1.0]], [0]).value), 4)
     0.3133
@@ -131,7 +133,7 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
     if label_smoothing:
         target = target * (1.0 - label_smoothing) + label_smoothing / input.shape[axis]
     if weight is not None:
-        target = target * _along(weight, axis, input)
+        target = target * _along(_class_weight(weight, input, axis, "cross_entropy"), axis, input)
     return reduced(op.soft_cross_entropy(input, target), reduction)
 
 
@@ -170,6 +172,7 @@ def multi_margin_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, 
     if p == 2:
         terms = op.square(terms)
     if weight is not None:
+        weight = _class_weight(weight, input, axis, "multi_margin_loss")
         terms = terms * op.expand_dims(op.take(weight, classes), axis=axis)
     own = op.one_hot(classes, input.shape[axis], dtype="bool", axis=axis)
     return reduced(op.mean(op.where(own, 0.0, terms), axis=axis), reduction)
@@ -190,9 +193,17 @@ def _classes(input: Node, target: Node, axis: int, name: str) -> Node:
     return op.where(target < 0, input.shape[axis], target)
 
 
-def _along(weight: Any, axis: int, input: Node) -> Node:
+def _class_weight(weight: Any, input: Node, axis: int, name: str) -> Node:
+    """The factors of the classes, one for each: taken at classes, others would give a number all the same."""
+    weight, classes = node_of(weight, name), input.shape[axis]
+    if weight.shape != (classes,):
+        raise ShapeError(f"{name}: weight needs one factor for each of the {classes} classes, the shape ({classes},), "
+                         f"but has {weight.shape}.")
+    return weight
+
+
+def _along(weight: Node, axis: int, input: Node) -> Node:
     """The weights of the classes, to multiply what has the shape of input."""
-    weight = node_of(weight, "weight")
     return op.reshape(weight, shape=(-1,) + (1,) * (input.ndim - axis - 1)) if input.ndim > axis + 1 else weight
 
 
@@ -201,6 +212,8 @@ def _by_class(logs: Node, target: Node, weight: Any, ignored: int, reduction: st
     """The loss of logarithms of probabilities at classes, with everything that `cross_entropy` can add to it."""
     axis = _axis_of_classes(logs, name)
     classes = _classes(logs, target, axis, name)
+    if weight is not None:
+        weight = _class_weight(weight, logs, axis, name)
     kept = op.not_equal(target if target.dtype.kind == "i" else classes, ignored)
     losses = -op.squeeze(op.gather(logs, op.expand_dims(classes, axis=axis), axis), axis=axis)
     factor = None if weight is None else op.take(weight, classes)
@@ -277,17 +290,24 @@ def gaussian_nll_loss(input: Any, target: Any, var: Any, full: bool = False, eps
 
     Nix and Weigend, "Estimating the mean and variance of the target probability distribution", 1994.
 
+    Raises:
+        ShapeError: when shapes do not fit.
+        InputError: for a var below 0, where it is known before anything is computed.
+
     >>> float(gaussian_nll_loss([1.0], [3.0], [1.0]).value)
     2.0
     """
     input, target = _pair(input, target, "gaussian_nll_loss")
     var = node_of(var, "gaussian_nll_loss")
+    value = known(var)
     shape = input.shape
     if var.shape != shape and var.shape == shape[:-1]:
         var = op.expand_dims(var, axis=-1)
     if var.shape not in (shape, (*shape[:-1], 1), ()):
         raise ShapeError(f"gaussian_nll_loss: var has the shape {var.shape}, but must have that of input, {shape}, or "
                          "be of length 1 in its last axis, or lack it.")
+    if value is not None and (value < 0).any():
+        raise InputError(f"gaussian_nll_loss: var must not be below 0, but its least is {value.min()}.")
     var = var + op.stop_gradient(op.maximum(var, eps) - var)
     losses = (op.log(var) + op.square(input - target) / var) * 0.5
     return reduced(losses + 0.5 * math.log(2.0 * math.pi) if full else losses, reduction)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from ..framework import cg, op
 from ..framework.errors import InputError, ShapeError
 from ..framework.leaves import grounded
+from ..framework.operators.arguments import is_int
 from ..framework.session import current_session
 from .layer import Layer
 
@@ -32,12 +34,16 @@ class _Affine(Layer):
     eps: float | None
     weight: cg.Parameter | None = None
     bias: cg.Parameter | None = None
+    _has_bias = True
 
     def _make_affine(self, shape: tuple[int, ...], weight: bool = True, bias: bool = True) -> None:
         if weight:
             self.make("weight", shape, "ones")
             if bias:
                 self.make("bias", shape, "zeros")
+
+    def _without_bias(self) -> str:
+        return "" if self._has_bias else ", bias=False"
 
     def _normalized(self, input: Any, axis: int | tuple[int, ...], along: Any = None, center: bool = True) -> Any:
         """One node."""
@@ -66,19 +72,19 @@ class _OverLast(_Affine):
             self._make(normalized_shape)
 
     def _make(self, shape: int | Sequence[int]) -> None:
-        shape = (shape,) if isinstance(shape, (int, np.integer)) else shape
-        self.normalized_shape = tuple([int(n) for n in shape])
-        if not self.normalized_shape or min(self.normalized_shape) < 1:
+        sizes = tuple(shape) if isinstance(shape, (Sequence, np.ndarray)) else (shape,)
+        if not sizes or not all(is_int(n) and n >= 1 for n in sizes):
             raise InputError(f"{self.functional_name} normalises over at least one axis, of at least one element: "
                              f"normalized_shape is the input's last size or sizes, but got {shape!r}.")
-        count = len(self.normalized_shape)
+        self.normalized_shape = tuple([int(n) for n in sizes])
+        count = len(sizes)
         self._axis = -1 if count == 1 else tuple(range(-count, 0))
         self._make_affine(self.normalized_shape, *self._parts)
         self.deferred = False
 
     def call(self, input: Any) -> Any:
         if self.deferred:
-            self._make(input.shape[-1])
+            self._make(self.last_size(input))
         shape = self.normalized_shape
         assert shape is not None
         if input.shape[-len(shape):] != shape:
@@ -144,6 +150,9 @@ class RMSNorm(_OverLast):
         self.eps = eps
         super().__init__(normalized_shape, elementwise_affine, False)
 
+    def call(self, x: Any) -> Any:
+        return super().call(x)
+
 
 class GroupNorm(_Affine):
     """y = (x - mean x) / sqrt(var x + eps) weight + bias over groups of channels (torch.nn.GroupNorm).
@@ -156,6 +165,7 @@ class GroupNorm(_Affine):
         num_channels: size of the input's second axis; None takes it from the first input.
         eps: added to the variance.
         affine: whether there are a weight (ones at first) and a bias (zeros).
+        bias: whether there is a bias beside the weight.
 
     Parameters: weight and bias, of shape (num_channels,). Input and output: (batch, num_channels, ...).
 
@@ -168,20 +178,24 @@ class GroupNorm(_Affine):
     [[-1.0, 1.0, 1.0, -1.0]]
     """
 
-    def __init__(self, num_groups: int, num_channels: int | None, eps: float = 1e-5, affine: bool = True):
+    def __init__(self, num_groups: int, num_channels: int | None, eps: float = 1e-5, affine: bool = True,
+                 *, bias: bool = True):
         super().__init__()
+        self.check_sizes(1, num_groups=num_groups)
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
+        self._has_bias = bias
         if num_channels is None:
             self.deferred = True
         else:
             self._make(num_channels)
 
     def _make(self, channels: int) -> None:
-        if self.num_groups < 1 or channels % self.num_groups:
+        self.check_sizes(num_channels=channels)
+        if channels % self.num_groups:
             raise InputError(f"GroupNorm needs a number of channels that is a multiple of num_groups, but got "
                              f"{channels} channels and num_groups={self.num_groups}.")
         self.num_channels = channels
-        self._make_affine((channels,), self.affine)
+        self._make_affine((channels,), self.affine, self._has_bias)
         self.deferred = False
 
     def call(self, input: Any) -> Any:
@@ -195,7 +209,7 @@ class GroupNorm(_Affine):
         return op.reshape(y, shape=shape)
 
     def extra(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}{self._without_bias()}"
 
 
 def _wrong_channels(layer: Layer, name: str, size: int | None, shape: Sequence[int], axis: int) -> ShapeError:
@@ -204,6 +218,13 @@ def _wrong_channels(layer: Layer, name: str, size: int | None, shape: Sequence[i
 
 
 # Channels, with running statistics --------------------------------------------------------------------------
+
+
+class _BatchCount(cg.State):
+    """The number of batches in running statistics."""
+
+    __slots__ = ()
+    optional = True  # PyTorch's weights from before it counted come without, and many others
 
 
 class _Channels(_Affine):
@@ -216,8 +237,9 @@ class _Channels(_Affine):
     _counts = True  # batches
 
     def __init__(self, num_features: int | None, eps: float, momentum: float | None, affine: bool,
-                 track_running_stats: bool):
+                 track_running_stats: bool, bias: bool):
         super().__init__()
+        self._has_bias = bias
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         if num_features is not None:
@@ -226,12 +248,13 @@ class _Channels(_Affine):
             self.deferred = affine or track_running_stats
 
     def _make(self, features: int) -> None:
+        self.check_sizes(num_features=features)
         self.num_features = features
-        self._make_affine((features,), self.affine)
+        self._make_affine((features,), self.affine, self._has_bias)
         if self.track_running_stats:
             self.running_mean = cg.State("running_mean", np.zeros(features, np.float32))
             self.running_var = cg.State("running_var", np.ones(features, np.float32))
-            self.num_batches_tracked = cg.State("num_batches_tracked", np.zeros((), np.int32))
+            self.num_batches_tracked = _BatchCount("num_batches_tracked", np.zeros((), np.int32))
         self.deferred = False
 
     def _check(self, shape: tuple[int, ...], ranks: tuple[int, ...], axis: int) -> None:
@@ -242,7 +265,10 @@ class _Channels(_Affine):
         if self.deferred:
             self._make(shape[axis])
         if self.num_features not in (None, shape[axis]):
-            raise _wrong_channels(self, "num_features", self.num_features, shape, axis)
+            wrong = _wrong_channels(self, "num_features", self.num_features, shape, axis)
+            if self.affine or self.track_running_stats:
+                raise wrong
+            warnings.warn(f"{wrong} It computes all the same, as nothing in it has that size.", stacklevel=4)
 
     def _by_statistics(self, input: Any, axis: int | tuple[int, ...]) -> Any:
         """Normalised by the input's own statistics over the axes, or by the running ones in evaluation."""
@@ -271,15 +297,15 @@ class _Channels(_Affine):
 
     def extra(self) -> str:
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-                f"track_running_stats={self.track_running_stats}")
+                f"track_running_stats={self.track_running_stats}{self._without_bias()}")
 
 
 class _BatchNorm(_Channels):
     _ranks: tuple[int, ...]
 
     def __init__(self, num_features: int | None = None, eps: float = 1e-5, momentum: float | None = 0.1,
-                 affine: bool = True, track_running_stats: bool = True):
-        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+                 affine: bool = True, track_running_stats: bool = True, *, bias: bool = True):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias)
 
     def call(self, input: Any) -> Any:
         count = len(input.shape)
@@ -300,6 +326,7 @@ class BatchNorm1d(_BatchNorm):
         momentum: of the running statistics; None makes them the average over all batches.
         affine: whether there are a weight (ones at first) and a bias (zeros).
         track_running_stats: without them the batch's own are used in evaluation, too.
+        bias: whether there is a bias beside the weight.
 
     Parameters: weight and bias (num_features,). States: running_mean and running_var (num_features,),
     num_batches_tracked (). Input and output: (batch, num_features) or (batch, num_features, length).
@@ -335,8 +362,8 @@ class _InstanceNorm(_Channels):
     _counts = False
 
     def __init__(self, num_features: int | None = None, eps: float = 1e-5, momentum: float | None = 0.1,
-                 affine: bool = False, track_running_stats: bool = False):
-        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+                 affine: bool = False, track_running_stats: bool = False, *, bias: bool = True):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias)
 
     def call(self, input: Any) -> Any:
         shape, single = input.shape, len(input.shape) == self._space + 1
@@ -359,6 +386,7 @@ class InstanceNorm1d(_InstanceNorm):
             them as they are. (Batches are not counted: num_batches_tracked stays 0, as in PyTorch.)
         affine: whether there are a weight (ones at first) and a bias (zeros).
         track_running_stats: whether running statistics are kept, and used in evaluation mode.
+        bias: whether there is a bias beside the weight.
 
     Parameters and states: as `BatchNorm1d`. Input and output: (batch, num_features, length) or (num_features, length).
 

@@ -270,7 +270,8 @@ class MaxUnpool2d(_MaxUnpool):
 
     Call: `layer(x, indices, output_size=None)` with what `MaxPool2d(..., return_indices=True)` returned;
     `output_size` is the spatial (or whole) shape of the output, which a rest leaves open. Where windows overlapped and
-    chose the same element, their values add up (PyTorch keeps one of them). An index outside is dropped.
+    chose the same element, one of their values stays (on CPU the last) and, as in PyTorch, each of them has the
+    gradient of that place. An index outside is dropped.
 
     Raises:
         ShapeError: when the indices have another shape than x.

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..framework import cg, op
 from ..framework.errors import InputError, ShapeError
+from .given import known
 from .init import Initialiser, initial
 from .layer import Layer
 
@@ -22,9 +23,7 @@ class _Positions(Layer):
 
     def __init__(self, dim: int, max_length: int):
         super().__init__()
-        if dim < 1 or max_length < 1:
-            raise InputError(f"{self.functional_name} needs at least one dimension and one position, but got "
-                             f"dim={dim}, max_length={max_length}.")
+        self.check_sizes(1, dim=dim, max_length=max_length)
         self.dim, self.max_length = dim, max_length
 
     def _rows(self, table: Any, length: int, offset: Any) -> Any:
@@ -33,6 +32,10 @@ class _Positions(Layer):
             raise ShapeError(f"{self.functional_name} was made for max_length={self.max_length}, but got {length} "
                              "positions.")
         if offset is not None:
+            first = known(offset)
+            if first is not None and ((first < 0) | (first > self.max_length - length)).any():
+                raise InputError(f"{self.functional_name} was made for max_length={self.max_length}, so {length} "
+                                 f"positions start at an offset from 0 to {self.max_length - length}, but got {first}.")
             return op.dynamic_slice(table, [offset, 0], (length, table.shape[1]))
         return table if length == self.max_length else table[:length]
 
@@ -71,10 +74,11 @@ class SinusoidalPositions(_Added):
         base: of the wave lengths, which go from 2 pi to 2 pi base.
 
     Called with the input, also (length, dim), and offset, the position of its first element (a number or a node; 0 by
-    default; offset + length must not exceed max_length).
+    default; offset + length must not exceed max_length, which cannot be checked where only a program knows the offset).
 
     Raises:
         ShapeError: when the input does not fit or is longer than max_length.
+        InputError: when a size is no int or less than 1, or an offset is known and out of range.
 
     >>> from zkynet import nn
     >>> import numpy as np
@@ -105,10 +109,7 @@ class LearnedPositions(_Added):
         batch_first: whether the input is (batch, length, dim) instead of (length, batch, dim).
         weight_init: initialiser (see `nn.init`).
 
-    Called as `SinusoidalPositions`. Parameters: weight (max_length, dim).
-
-    Raises:
-        ShapeError: when the input does not fit or is longer than max_length.
+    Called as `SinusoidalPositions`, with the same errors. Parameters: weight (max_length, dim).
 
     >>> from zkynet import nn
     >>> import numpy as np
@@ -143,11 +144,10 @@ class RotaryPositions(_Positions):
         base: of the wave lengths.
         interleaved: pair i is (2i, 2i + 1), as in the paper; False: (i, i + dim/2), as in GPT-NeoX and Llama.
 
-    Called with the input, (..., length, dim), and offset, the position of its first element (a number or a node; 0 by
-    default; offset + length must not exceed max_length).
+    Called with the input, (..., length, dim), and offset, as `SinusoidalPositions`.
 
     Raises:
-        InputError: when dim is odd.
+        InputError: when dim is odd, and when an offset is known and out of range.
         ShapeError: when the input does not fit or is longer than max_length.
 
     >>> from zkynet import nn

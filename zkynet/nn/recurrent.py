@@ -6,12 +6,11 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..framework import op
 from ..framework.errors import InputError, ShapeError
 from ..framework.operators.recurrent import KINDS, NODES, alive, last_state, recurrence
 from ..framework.random_stream import RandomStream
+from .given import known, probability
 from .init import fresh_seed
 from .layer import Layer
 
@@ -27,17 +26,13 @@ class _Recurrent(Layer):
     def __init__(self, input_size: int | None, hidden_size: int, num_layers: int = 1, bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False):
         super().__init__()
-        if num_layers < 1 or hidden_size < 1:
-            raise InputError(f"{self.functional_name} needs at least one layer and a hidden_size of at least 1, but "
-                             f"got num_layers={num_layers}, hidden_size={hidden_size}.")
-        if not 0.0 <= dropout <= 1.0:
-            raise InputError(f"{self.functional_name}: dropout is the probability of zero, from 0 to 1, but got "
-                             f"{dropout!r}.")
+        self.check_sizes(1, hidden_size=hidden_size, num_layers=num_layers)
+        self.dropout = probability(dropout, self.functional_name, "dropout")
         if dropout and num_layers == 1:
             warnings.warn(f"{self.functional_name}: dropout={dropout} is between layers, so with num_layers=1 it does "
                           "nothing.", stacklevel=3)
         self.hidden_size, self.num_layers, self.bias, self.batch_first = hidden_size, num_layers, bias, batch_first
-        self.dropout, self.bidirectional = float(dropout), bidirectional
+        self.bidirectional = bidirectional
         self._directions = (False, True) if bidirectional else (False,)
         self._names = [[[f"{name}_l{layer}{'_reverse' if reverse else ''}" for name in NAMES[:4 if bias else 2]]
                         for reverse in self._directions] for layer in range(num_layers)]
@@ -48,6 +43,7 @@ class _Recurrent(Layer):
             self._make(input_size)
 
     def _make(self, input_size: int) -> None:
+        self.check_sizes(input_size=input_size)
         self.input_size = input_size
         wide, width = KINDS[self._kind].gates * self.hidden_size, input_size
         for layer in self._names:
@@ -59,17 +55,17 @@ class _Recurrent(Layer):
         self.deferred = False
 
     def call(self, input: Any, hx: Any = None, lengths: Any = None) -> Any:
-        if self.deferred:
-            self._make(input.shape[-1])
-        self.check_last(input, self.input_size, "input_size")
         if input.ndim not in (2, 3) or (input.ndim == 2 and lengths is not None):
             raise ShapeError(f"{self.functional_name} takes an input of 3 axes, or of 2 without a batch and lengths, "
                              f"but its shape is {tuple(input.shape)}.")
         batched, time = input.ndim == 3, 1 if self.batch_first and input.ndim == 3 else 0
-        x = op.swapaxes(input, axis1=0, axis2=1) if time else input if batched else op.expand_dims(input, axis=1)
-        if not x.shape[0]:
+        if not input.shape[time]:
             raise ShapeError(f"{self.functional_name} needs at least one step, but its input has the shape "
                              f"{tuple(input.shape)}.")
+        if self.deferred:
+            self._make(input.shape[-1])
+        self.check_last(input, self.input_size, "input_size")
+        x = op.swapaxes(input, axis1=0, axis2=1) if time else input if batched else op.expand_dims(input, axis=1)
         states = self._first_states(hx, x, batched)
         if lengths is not None:
             _check_lengths(lengths, x.shape, self.functional_name)
@@ -125,13 +121,13 @@ class _Recurrent(Layer):
 
 
 def _check_lengths(lengths: Any, shape: tuple[int, ...], name: str) -> None:
-    """One positive int for each sequence; their values are looked at where they are known on the host."""
+    """One positive int for each sequence; their values are looked at where they are known."""
     if lengths.shape != (shape[1],) or lengths.dtype.kind not in "iu":
         raise ShapeError(f"{name} needs lengths as integers of the shape ({shape[1]},), one for each sequence of the "
                          f"batch, but got {lengths.aval!r}.")
-    known = lengths._value
-    if isinstance(known, np.ndarray) and not ((known >= 1) & (known <= shape[0])).all():
-        raise InputError(f"{name} needs lengths from 1 to {shape[0]}, the number of steps, but got {known.tolist()}.")
+    given = known(lengths)
+    if given is not None and not ((given >= 1) & (given <= shape[0])).all():
+        raise InputError(f"{name} needs lengths from 1 to {shape[0]}, the number of steps, but got {given.tolist()}.")
 
 
 class RNN(_Recurrent):
@@ -163,7 +159,8 @@ class RNN(_Recurrent):
 
     Raises:
         ShapeError: when the input, hx or lengths do not fit.
-        InputError: when a length is known and less than 1 or more than there are steps.
+        InputError: when a size is no int or too small, dropout is no probability, or a length is known and less than 1
+            or more than there are steps.
 
     >>> from zkynet import nn
     >>> import numpy as np
@@ -196,8 +193,9 @@ class LSTM(_Recurrent):
     Hochreiter and Schmidhuber, "Long short-term memory", 1997, with the forget gate of Gers et al., 2000, and without
     peepholes.
 
-    Args, calls and parameters: as for `RNN`, without nonlinearity. The state is a pair (h, c), given as hx and returned
-    so; weights and biases have the rows of i, f, g and o in this order, 4 hidden_size in all.
+    Args, calls and parameters: as for `RNN`, without nonlinearity; proj_size is PyTorch's, accepted with its default
+    only. The state is a pair (h, c), given as hx and returned so; weights and biases have the rows of i, f, g and o in
+    this order, 4 hidden_size in all.
 
     >>> from zkynet import nn
     >>> import numpy as np
@@ -207,6 +205,13 @@ class LSTM(_Recurrent):
     """
 
     _kind = "lstm"
+
+    def __init__(self, input_size: int | None, hidden_size: int, num_layers: int = 1, bias: bool = True,
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0):
+        if proj_size:
+            raise InputError("LSTM: proj_size is not supported: for a projected state, write the loop with op.scan and "
+                             "an LSTMCell.")
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
 
 
 class GRU(_Recurrent):

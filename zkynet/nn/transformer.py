@@ -192,8 +192,7 @@ class _Stack(Layer):
 
     def __init__(self, layer: Any, num_layers: int, norm: cg.Module | None = None):
         super().__init__()
-        if num_layers < 1:
-            raise InputError(f"{self.functional_name} needs at least one layer, but got num_layers={num_layers}.")
+        self.check_sizes(1, num_layers=num_layers)
         self.num_layers = num_layers
         self.layers = [_copied(layer) for _ in range(num_layers)]
         if norm is not None:
@@ -235,9 +234,11 @@ class TransformerEncoder(_Stack):
         encoder_layer: a `TransformerEncoderLayer`; as in PyTorch its copies start with the same values.
         num_layers: how many.
         norm: a layer for the output; with norm_first, a `LayerNorm`.
+        enable_nested_tensor, mask_check: taken for PyTorch's sake, whose fast path they are about; nothing depends on
+            them.
 
-    Called with the input; mask, src_key_padding_mask and is_causal, which go to all layers; and cache, from
-    `new_cache`: then it returns (output, next cache).
+    Called with the input; mask, src_key_padding_mask and is_causal, which go to all layers (None is False: the mask
+    alone decides); and cache, from `new_cache`: then it returns (output, next cache).
 
     Parameters: layers.0 ..., norm.
 
@@ -251,10 +252,11 @@ class TransformerEncoder(_Stack):
     (5, 3, 8)
     """
 
-    def __init__(self, encoder_layer: Any, num_layers: int, norm: cg.Module | None = None):
+    def __init__(self, encoder_layer: Any, num_layers: int, norm: cg.Module | None = None,
+                 enable_nested_tensor: bool = True, mask_check: bool = True):
         super().__init__(encoder_layer, num_layers, norm)
 
-    def call(self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: Any = False,
+    def call(self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: Any = None,
              cache: Any = None) -> Any:
         return self._through(src, cache, lambda layer, x, its: layer(x, mask, src_key_padding_mask, is_causal, its))
 
@@ -268,7 +270,8 @@ class TransformerDecoder(_Stack):
         norm: a layer for the output; with norm_first, a `LayerNorm`.
 
     Called with tgt and memory; tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask, tgt_is_causal and
-    memory_is_causal, which go to all layers; and cache, from `new_cache`: then it returns (output, next cache).
+    memory_is_causal, which go to all layers (None is False: the mask alone decides); and cache, from `new_cache`: then
+    it returns (output, next cache).
 
     Parameters: layers.0 ..., norm.
 
@@ -286,7 +289,7 @@ class TransformerDecoder(_Stack):
         super().__init__(decoder_layer, num_layers, norm)
 
     def call(self, tgt: Any, memory: Any, tgt_mask: Any = None, memory_mask: Any = None,
-             tgt_key_padding_mask: Any = None, memory_key_padding_mask: Any = None, tgt_is_causal: Any = False,
+             tgt_key_padding_mask: Any = None, memory_key_padding_mask: Any = None, tgt_is_causal: Any = None,
              memory_is_causal: Any = False, cache: Any = None) -> Any:
         return self._through(tgt, cache, lambda layer, x, its: layer(
             x, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask, tgt_is_causal,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 from typing import Any
 
 from ..framework.errors import InputError, ShapeError
@@ -54,15 +55,15 @@ class Upsample(RecordedLayer):
             raise InputError(f"Upsample: align_corners has no meaning for mode={mode!r}: leave it out.")
         if size is not None and recompute_scale_factor:
             raise InputError("Upsample: recompute_scale_factor needs scale_factor, but size was given.")
-        given = [size] if size is not None else [scale_factor]
-        if isinstance(given[0], (tuple, list)):
-            given = list(given[0])
-        if not given or not all([isinstance(n, int if size is not None else (int, float)) and n > 0 for n in given]):
+        given: Any = size if scale_factor is None else scale_factor
+        kind, made = (Integral, int) if scale_factor is None else (Real, float)
+        several = isinstance(given, (tuple, list))
+        numbers = list(given) if several else [given]
+        if not numbers or not all([isinstance(n, kind) and 0 < float(n) < math.inf for n in numbers]):
             raise InputError(f"Upsample: size takes ints >= 1 and scale_factor numbers > 0, one or one for each axis, "
                              f"but got size={size!r}, scale_factor={scale_factor!r}.")
-        self.size = size
-        self.scale_factor = tuple(map(float, scale_factor)) if isinstance(scale_factor, (tuple, list)) else (
-            None if scale_factor is None else float(scale_factor))
+        taken = tuple([made(n) for n in numbers]) if several else made(numbers[0])
+        self.size, self.scale_factor = (taken, None) if scale_factor is None else (None, taken)
         self.mode, self.align_corners, self.recompute_scale_factor = mode, align_corners, recompute_scale_factor
 
     def call(self, input: Any) -> Any:

@@ -102,7 +102,7 @@ class LBFGS(Optimizer):
         options = {"lr": lr, "max_iter": max_iter, "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
                    "tolerance_grad": tolerance_grad, "tolerance_change": tolerance_change,
                    "history_size": history_size, "line_search_fn": line_search_fn}
-        _check(options)
+        self.check(options)
         super().__init__(params, options, maximize=maximize)
         self._sign = -1.0 if maximize else 1.0
 
@@ -110,13 +110,19 @@ class LBFGS(Optimizer):
         if len(self.param_groups) > 1:
             raise InputError("LBFGS takes one group of parameters: its Hessian is that of all of them together.")
         options, params = self.param_groups[0], self.params
-        _check(options)
         if any(p.dtype.kind == "c" for p in params):
             raise InputError("LBFGS needs real parameters; split complex ones into two.")
         dtype = jnp.result_type(np.float32, *[p.dtype for p in params])
         size = sum(prod(p.shape) for p in params)
-        self.index = {p: number for number, p in enumerate(params)}
         self._keep(lambda _: Memory.empty(options["history_size"], size, dtype), {}, small=0)
+        self.index = {p: number for number, p in enumerate(params)}
+
+    def check(self, options: Any) -> None:
+        _check(options)
+
+    def replan(self) -> None:
+        if self.param_groups[0]["history_size"] != self.states[0].shape[0]:
+            raise InputError("the history_size of an LBFGS cannot change: make another one.")
 
     def step(self, closure: Callable[[], Any]) -> jax.Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Minimise what `closure` returns, for up to max_iter iterations.
@@ -184,9 +190,6 @@ class LBFGS(Optimizer):
 
     def _limits(self) -> Limits:
         group = self.param_groups[0]
-        _check(group)
-        if group["history_size"] != self.states[0].shape[0]:
-            raise InputError("the history_size of an LBFGS cannot change: make another one.")
         kind = self.states[0].dtype.type
         return Limits(kind(group["lr"]), kind(group["tolerance_grad"]), kind(group["tolerance_change"]),
                       np.int32(group["max_iter"]), np.int32(group["max_eval"]))

@@ -3,52 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..framework import cg
+from ..framework import module as modules
 from ..framework.allocation import keep_large_blocks
+from ..framework.avals import x64_mode
 from ..framework.errors import GraphError, InputError
 from ..framework.session import current_session
+from ..framework.templates import is_numeric
+from . import rules
+from .group import Group
 from .packing import Layout
 from .step import fused_step, step_in_graph
-from .update import GroupPlan, Plan, Settings, plan_of, update
-
-
-class Group(dict):
-    """The options of one group of parameters, as a dict. Another `lr` compiles nothing; other options do, once."""
-
-    def __init__(self, options: Mapping[str, Any], params: list[cg.Parameter], changed: Callable[[], None]):
-        super().__init__(options)
-        self.params = params
-        self.rate = cg.Constant("lr", 0.0)
-        self._changed = changed
-        self._take_rate(self["lr"])
-
-    def _take_rate(self, lr: Any) -> None:
-        if callable(lr):
-            self.schedule: Callable[[Any], Any] | None = lr
-        else:
-            self.schedule = None
-            self.rate.value = np.float32(lr)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        if name not in self:
-            raise InputError(f"there is no option {name!r}; there are: {', '.join(self)}.")
-        was = self.schedule
-        super().__setitem__(name, value)
-        if name == "lr":
-            self._take_rate(value)
-        if name != "lr" or self.schedule != was:
-            self._changed()
-
-    def plan(self) -> GroupPlan:
-        options = tuple((name, tuple(value) if isinstance(value, list) else value)
-                        for name, value in self.items() if name != "lr")
-        return GroupPlan(len(self.params), options, self.schedule)
+from .update import Plan, Settings, as_complex, plan_of, update
 
 
 class Optimizer:
@@ -61,11 +35,16 @@ class Optimizer:
         maximize: climb instead of descend.
         clip_value: bound on the magnitude of each gradient's elements.
         clip_norm: bound on the norm of all gradients together (torch.nn.utils.clip_grad_norm_).
-        accumulate: average the gradients of this many steps, and update at the last of them.
-        average: decay of a moving average of the parameters, which `averaged()` puts in their place.
+        accumulate: average the gradients of this many steps, and at the last of them update, with the average clipped,
+            what had a gradient in any of them.
+        average: decay of a moving average of the parameters, which `averaged()` puts in their place. It begins with
+            their values after their first update (as torch.optim.swa_utils.AveragedModel).
+
+    Of complex parameters the real and the imaginary parts are trained as parameters of their own.
 
     Raises:
-        InputError: for what is no parameter, is given twice, is no floating point number, or for unknown options.
+        InputError: for what is no parameter, is given twice, is no floating point number, or for options that are
+            unknown or out of their limits.
 
     >>> from zkynet import optim
     >>> from zkynet.framework import cg, op
@@ -83,8 +62,10 @@ class Optimizer:
     def __init__(self, params: Any, defaults: Mapping[str, Any], *, maximize: bool = False,
                  clip_value: float | None = None, clip_norm: float | None = None, accumulate: int = 1,
                  average: float | None = None):
-        if accumulate < 1:
-            raise InputError(f"accumulate is a number of steps from 1 on, but got {accumulate!r}.")
+        if not isinstance(accumulate, Integral) or isinstance(accumulate, bool) or accumulate < 1:
+            raise InputError(f"accumulate is a whole number of steps from 1 on, but got {accumulate!r}.")
+        common = {"clip_value": clip_value, "clip_norm": clip_norm, "average": average}
+        rules.check(**{name: value for name, value in common.items() if value is not None})
         self.defaults = dict(defaults)
         self.settings = Settings(bool(maximize), clip_value, clip_norm, int(accumulate), average,
                                  self.elementwise)
@@ -95,6 +76,7 @@ class Optimizer:
         self.layout = Layout.of({})
         self.inputs: list[cg.Constant | cg.State] = []  # of the update, besides gradients and parameters
         self._plan: Plan | None = None
+        self._averaging = False
         if params is not None:
             self.bind(params)
 
@@ -109,29 +91,54 @@ class Optimizer:
         """Take these parameters (or groups), once."""
         if self.param_groups:
             raise InputError(f"{self!r} has its parameters already; use add_param_group for more.")
-        params = list(params)
+        params = self._listed(params)
         if not params:
             raise InputError(f"{type(self).__name__} got no parameters: is the model empty?")
-        for group in params if isinstance(params[0], Mapping) else [{"params": params}]:
-            self._take(group)
-        self._start()
+        self._adopt(params if any(isinstance(one, Mapping) for one in params) else [{"params": params}])
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """One more group, a dict with "params" and options; only before the first step."""
         if self.states and self._steps:
             raise InputError("a group of parameters can be added before the first step only: the state of the others "
                              "would be lost. Make another optimizer for it.")
-        self._take(group)
-        self._start()
+        self._adopt([group])
 
-    def _take(self, group: Mapping[str, Any]) -> None:
+    def _adopt(self, groups: Sequence[Any]) -> None:
+        """Take these groups too; nothing changes when one of them does not fit."""
+        before = self.param_groups, self.params
+        try:
+            for group in groups:
+                self._take(group)
+            self._start()
+        except Exception:
+            self.param_groups, self.params = before
+            self._plan = None
+            raise
+
+    def _listed(self, params: Any) -> list[Any]:
+        try:
+            return [params] if isinstance(params, cg.Parameter) else list(params)
+        except TypeError:
+            raise InputError(f"{type(self).__name__} needs parameters, but got {type(params).__name__}; pass "
+                             "model.parameters().") from None
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Raise InputError for options out of their limits; the rule checks all but the rate."""
+        if not callable(options["lr"]):
+            rules.check(lr=options["lr"])
+        self.transformation(**{name: value for name, value in options.items() if name != "lr"})
+
+    def _take(self, group: Any) -> None:
+        if not isinstance(group, Mapping) or "params" not in group:
+            what = f"one with {', '.join(map(str, group))}" if isinstance(group, Mapping) else type(group).__name__
+            raise InputError(f'{type(self).__name__}: a group of parameters is a dict with "params", but got {what}.')
         options = {**self.defaults, **{name: value for name, value in group.items() if name != "params"}}
         unknown = set(options) - set(self.defaults)
         if unknown:
             raise InputError(f"{type(self).__name__} has no option {', '.join(sorted(unknown))}; it has: "
                              f"{', '.join(self.defaults)}.")
-        params = group["params"]
-        params = [params] if isinstance(params, cg.Parameter) else list(params)
+        self.check(options)
+        params = self._listed(group["params"])
         taken = {id(p) for p in self.params}
         for p in params:
             if not isinstance(p, cg.Parameter):
@@ -143,8 +150,8 @@ class Optimizer:
             if id(p) in taken:
                 raise InputError(f"{p!r} is in two groups of {type(self).__name__}.")
             taken.add(id(p))
-        self.param_groups.append(Group(options, params, self._replan))
-        self.params += params
+        self.param_groups = [*self.param_groups, Group(options, params, self)]
+        self.params = [*self.params, *params]
 
     @property
     def lr(self) -> Any:
@@ -153,9 +160,10 @@ class Optimizer:
 
     @lr.setter
     def lr(self, rate: Any) -> None:
-        self.defaults["lr"] = rate
+        self.check({**self.defaults, "lr": rate})
         for group in self.param_groups:
             group["lr"] = rate
+        self.defaults["lr"] = rate
 
     @property
     def rates(self) -> list[float]:
@@ -169,8 +177,8 @@ class Optimizer:
         """The state before the first step, as State objects in the order of the tree's leaves."""
         keep_large_blocks()
         self._plan = None
+        self._keep(self.plan.init, {number: p.value for number, p in enumerate(self.params)})
         self.index = {p: number for number, p in enumerate(self.params)}
-        self._keep(self.plan.init, {number: p.value for p, number in self.index.items()})
         self._list_inputs()
 
     def _keep(self, init: Callable[[Any], Any], params: dict[int, Any], **limits: int) -> None:
@@ -178,14 +186,22 @@ class Optimizer:
 
         Values that are not computed yet, as in a recording, have a shape and a dtype, which is what most rules look at.
         """
-        self.layout = layout = Layout.of(jax.eval_shape(init, params), **limits)
         known = {number: value for number, value in params.items() if isinstance(value, jax.Array)}
-        arrays = jax.jit(lambda given: layout.pack(jax.tree.leaves(init({**params, **given}))))(known)
-        self.states = [cg.State(name, array) for name, array in zip(layout.array_names, arrays, strict=True)]
+        with self._precision():
+            layout = Layout.of(jax.eval_shape(init, params), **limits)
+            arrays = jax.jit(lambda given: layout.pack(jax.tree.leaves(init({**params, **given}))))(known)
+            states = [cg.State(name, array) for name, array in zip(layout.array_names, arrays, strict=True)]
+        self.layout, self.states = layout, states
+
+    def _precision(self) -> Any:
+        """In 64 bits what belongs to parameters of that precision, also outside of it."""
+        return jax.enable_x64(x64_mode() or any(p.aval.x64 for p in self.params))
 
     def _leaves(self) -> dict[str, Any]:
         """The state's arrays by name."""
-        return dict(zip(self.layout.names, self.layout.unpack([state.value for state in self.states]), strict=True))
+        with self._precision():
+            leaves = self.layout.unpack([state.value for state in self.states])
+        return dict(zip(self.layout.names, leaves, strict=True))
 
     @property
     def _steps(self) -> int:
@@ -194,18 +210,38 @@ class Optimizer:
     def _list_inputs(self) -> None:
         self.inputs = [*(group.rate for group in self.param_groups if group.schedule is None), *self.states]
 
-    def _replan(self) -> None:
-        self._plan = None
+    def replan(self) -> None:
+        """Go on with the groups' present options."""
+        before, plan = self.plan, self._planned()
+        with self._precision():
+            state = jax.eval_shape(plan.init, {number: p.aval.struct for number, p in enumerate(self.params)})
+        if Layout.of(state) != self.layout:
+            raise InputError(f"with this option {type(self).__name__} would keep another state than it does: make "
+                             "another optimizer for it.")
+        self._plan = plan
         self._list_inputs()
+        # Compiled functions that hold a step see this as they see a module's mode: as before when the options are back.
+        modules.mode_version ^= hash((id(self), before)) ^ hash((id(self), plan))
+
+    def _planned(self) -> Plan:
+        groups = tuple(group.plan() for group in self.param_groups)
+        return plan_of(type(self).transformation, groups, self.settings)
 
     @property
     def plan(self) -> Plan:
         if self._plan is None:
             if not self.params:
                 raise self._unbound()
-            groups = tuple(group.plan() for group in self.param_groups)
-            self._plan = plan_of(type(self).transformation, groups, self.settings)
+            self._plan = self._planned()
         return self._plan
+
+    def others(self, given: Sequence[Any]) -> tuple[int, ...]:
+        """The numbers of trainable parameters for which None is given, but which had a gradient in earlier steps,
+        perhaps: when gradients are accumulated they are part of the update."""
+        if self.settings.accumulate == 1:
+            return ()
+        return tuple([number for number, (p, one) in enumerate(zip(self.params, given, strict=True))
+                      if one is None and p.trainable])
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of the state's arrays by name, and the groups' rates where those are numbers."""
@@ -224,31 +260,40 @@ class Optimizer:
         if wrong:
             raise InputError(f"the state does not fit this {type(self).__name__}: {', '.join(wrong[:8])}. It must come "
                              "from an optimizer of the same kind, options and parameters.")
-        leaves = [np.asarray(arrays[name], own[name].dtype) for name in self.layout.names]
-        for state, array in zip(self.states, self.layout.pack(leaves), strict=True):
-            state.value = array
-        for index, group in enumerate(self.param_groups):
-            if group.schedule is None:
-                group["lr"] = float(arrays[f"lr.{index}"])
+        found = {name: np.asarray(arrays[name]) for name in own}
+        if strange := [name for name, array in found.items() if not is_numeric(array.dtype)]:
+            raise InputError(f"a state is of numbers, but these are not: {', '.join(strange[:8])}.")
+        rates = {index: float(found[f"lr.{index}"]) for index, group in enumerate(self.param_groups)
+                 if group.schedule is None}
+        for rate in rates.values():
+            rules.check(lr=rate)
+        with self._precision():
+            packed = self.layout.pack([found[name].astype(own[name].dtype) for name in self.layout.names])
+            for state, array in zip(self.states, packed, strict=True):
+                state.value = array
+        for index, rate in rates.items():
+            self.param_groups[index]["lr"] = rate
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
         """Inside, the parameters are their moving averages; afterwards they are themselves again.
 
         Raises:
-            InputError: when the optimizer was made without `average=`.
+            InputError: when the optimizer was made without `average=`. GraphError: for a step inside.
         """
-        averages = {name: leaf for name, leaf in self._leaves().items() if name.startswith("average.")}
-        if not averages:
+        if self.settings.average is None:
             raise InputError(f"{type(self).__name__} keeps no moving average: make it with average=0.999, for example.")
-        params = self.params
-        kept = [p.value for p in params]
+        leaves = self._leaves()
+        kept = {p: p.value for number, p in enumerate(self.params) if leaves[f"averaged.{number}"]}
+        before, self._averaging = self._averaging, True
         try:
-            for name, value in averages.items():
-                params[int(name.rpartition(".")[2])].value = value
+            with self._precision():
+                for p in kept:  # copies: the step writes over its state
+                    p.value = as_complex(jnp.array(leaves[f"average.{self.index[p]}"]), p.dtype)
             yield
         finally:
-            for p, value in zip(params, kept, strict=True):
+            self._averaging = before
+            for p, value in kept.items():
                 p.value = value
 
     # Steps ---------------------------------------------------------------------------------------------
@@ -262,17 +307,16 @@ class Optimizer:
             loss: a scalar graph: what a loss function returned.
 
         Raises:
-            GraphError: when the loss is no scalar, or depends on none of the parameters.
+            GraphError: when the loss is no scalar, or depends on none of the parameters, or inside of `averaged()`.
         """
-        if not self.params:
-            raise self._unbound()
+        self._check_usable()
         root = _scalar(loss)
         if current_session.get() is not None:
             step_in_graph(self, root)
         else:
             fused_step(self, root)
 
-    def apply(self, gradients: Sequence[Any] | Mapping[cg.Parameter, Any]) -> None:
+    def apply(self, gradients: Iterable[Any] | Mapping[cg.Parameter, Any]) -> None:
         """Update with these gradients: one for each parameter, in their order, or by parameter. Parameters whose
         gradient is None or left out stay as they are.
 
@@ -285,8 +329,10 @@ class Optimizer:
         >>> float(p.value)
         3.0
         """
+        self._check_usable()
         params = self.params
         if not isinstance(gradients, Mapping):
+            gradients = list(gradients)
             if len(gradients) != len(params):
                 raise InputError(f"{type(self).__name__} has {len(params)} parameters, but got {len(gradients)} "
                                  "gradients.")
@@ -299,9 +345,19 @@ class Optimizer:
             if np.shape(g) != p.shape:
                 raise InputError(f"the gradient of {p!r} has shape {np.shape(g)}.")
         numbers = tuple([self.index[p] for p in given])
-        news = update(*given.values(), *given, *self.inputs, plan=self.plan, layout=self.layout, numbers=numbers)
-        for held, new in zip([*given, *self.states], news, strict=True):
+        others = self.others([given.get(p) for p in params])
+        updated = [*given, *(params[number] for number in others)]
+        news = update(*given.values(), *updated, *self.inputs, plan=self.plan, layout=self.layout, numbers=numbers,
+                      others=others)
+        for held, new in zip([*updated, *self.states], news, strict=True):
             held.value = new
+
+    def _check_usable(self) -> None:
+        if not self.params:
+            raise self._unbound()
+        if self._averaging:
+            raise GraphError("inside of averaged() there are no steps: they would change the averages, which are only "
+                             "lent. Step outside.")
 
     def _unbound(self) -> InputError:
         return InputError(f"{type(self).__name__} has no parameters yet: give it model.parameters(), or bind them.")

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..framework.errors import InputError
 from . import rules
 from .optimizer import Optimizer
 
 Betas = tuple[float, float]
+
+
+_COMMON = ("maximize", "clip_value", "clip_norm", "accumulate", "average")
+# torch's other arguments, and what there is instead.
+_INSTEAD = {"decoupled_weight_decay": "AdamW decouples it", **dict.fromkeys(
+    ("foreach", "fused", "capturable", "differentiable"),
+    "it chooses among torch's implementations, and here there is one: leave it out")}
 
 
 class _Ruled(Optimizer):
@@ -20,20 +28,14 @@ class _Ruled(Optimizer):
     elementwise = True
 
     def __init__(self, params: Any, lr: Any, options: dict[str, Any], common: dict[str, Any]):
-        options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-        self._check({"lr": lr, **options})
-        super().__init__(params, {"lr": lr, **options}, **common)
-
-    def _check(self, options: dict[str, Any]) -> None:
-        """Raise InputError for options out of their limits; the rule checks all but the rate."""
-        others = {name: value for name, value in options.items() if name != "lr"}
-        if not callable(options["lr"]):
-            rules.check(lr=options["lr"])
-        self.transformation(**others)
-
-    def _take(self, group: Any) -> None:
-        self._check({**self.defaults, **{name: group[name] for name in group if name in self.defaults}})
-        super()._take(group)
+        if strange := [name for name in common if name not in _COMMON]:
+            hints = "".join(f" {name}: {_INSTEAD[name]}." for name in strange if name in _INSTEAD)
+            raise InputError(f"{type(self).__name__} does not take {', '.join(strange)}; it takes: params, lr, "
+                             f"{', '.join([*options, *_COMMON])}.{hints}")
+        options = {"lr": lr} | {name: tuple(value) if isinstance(value, list) else value
+                                for name, value in options.items()}
+        self.check(options)
+        super().__init__(params, options, **common)
 
 
 class SGD(_Ruled):

@@ -39,7 +39,7 @@ class Layout:
 
     @classmethod
     def of(cls, state: Any, small: int = SMALL) -> Layout:
-        """That of this state, of arrays or their shapes; scalars and more than `small` elements stay alone."""
+        """That of this state, of arrays or their shapes; what is one of a kind, or above `small` elements, is alone."""
         found, tree = jax.tree_util.tree_flatten_with_path(state)
         names = tuple([jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in found])
         shapes = tuple([leaf.shape for _, leaf in found])
@@ -47,7 +47,7 @@ class Layout:
         def kind(number: int) -> tuple[str, str]:
             return names[number].rpartition(".")[0], str(found[number][1].dtype)
 
-        little = sorted([n for n, shape in enumerate(shapes) if shape and prod(shape) <= small], key=kind)
+        little = sorted([n for n, shape in enumerate(shapes) if kind(n)[0] and prod(shape) <= small], key=kind)
         groups = [tuple(group) for _, group in groupby(little, kind)]
         packed = tuple([group for group in groups if len(group) > 1])
         alone = tuple(sorted(set(range(len(found))).difference(*packed)))
@@ -73,8 +73,11 @@ class Layout:
 def together(rule: optax.GradientTransformation) -> optax.GradientTransformation:
     """The rule, which must treat every element alike, computed for small parameters together.
 
-    XLA makes slices of what is kept packed from what is put together here, so that nothing is copied.
+    XLA makes slices of what is kept packed from what is put together here, so that nothing is copied. What the state
+    has one number of for each parameter becomes a vector of these. A rule that takes it with its arrays gets `apart`,
+    a function that gives the parameters' own arrays, and numbers, of what was put together.
     """
+    inner = optax.with_extra_args_support(rule)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         groups = _small_groups(updates)
@@ -85,14 +88,22 @@ def together(rule: optax.GradientTransformation) -> optax.GradientTransformation
             lone = {number: array for number, array in own.items() if number not in members}
             return lone | {group[0]: _joined([own[n] for n in group]) for group in groups}
 
-        def split(own: Any) -> Any:
-            parts = {n: part for group in groups
-                     for n, part in zip(group, _apart(own[group[0]], [shapes[n] for n in group]), strict=True)}
+        def apart(own: Any) -> Any:
+            if own.keys() == shapes.keys():  # already, or nothing was put together
+                return own
+            parts: dict[int, Any] = {}
+            for group in groups:
+                numbers = [shapes[n] for n in group]
+                scalars = own[group[0]].size != sum(map(prod, numbers))
+                parts |= zip(group, _apart(own[group[0]], [()] * len(group) if scalars else numbers), strict=True)
             return own | parts
 
+        def restored(old: Any, new: Any) -> Any:
+            return {n: array.reshape(old[n].shape) for n, array in apart(new).items()}
+
         own = None if params is None else join(params)
-        directions, state = rule.update(join(updates), by_parameter(join, state), own)
-        return split(directions), by_parameter(split, state)
+        directions, following = inner.update(join(updates), by_parameter(join, state), own, apart=apart)
+        return apart(directions), by_parameter(restored, state, following)
 
     return optax.GradientTransformation(rule.init, update)
 

@@ -3,13 +3,15 @@
 Each function takes the options of one parameter group, all but the learning rate, and gives an
 `optax.GradientTransformation`: `init(params)` makes the state, `update(gradients, state, params)` the direction d and
 the next state; the parameter becomes p - lr d. They are optax's own wherever those give torch's numbers. Where torch
-computes something else, the transformation is written here, and its docstring names the difference.
+computes something else, the transformation is written here, and its docstring names the difference. Two differences
+are general: steps are counted for each parameter (one that is frozen or absent at first begins at its own first step),
+and the weight decay is part of no state, so that it may change between steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf, nan
+from math import inf, log, nan
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -23,7 +25,8 @@ from ..framework.errors import InputError
 _LIMITS: dict[str, tuple[float, float, bool]] = {
     "lr": (0.0, inf, True), "eps": (0.0, inf, True), "weight_decay": (0.0, inf, True), "momentum": (0.0, inf, True),
     "dampening": (-inf, inf, True), "beta": (0.0, 1.0, True), "alpha": (0.0, 1.0, False), "rho": (0.0, 1.0, False),
-    "lr_decay": (0.0, inf, True), "initial_accumulator_value": (0.0, inf, True),
+    "lr_decay": (0.0, inf, True), "initial_accumulator_value": (0.0, inf, True), "clip_value": (0.0, inf, False),
+    "clip_norm": (0.0, inf, False), "average": (0.0, 1.0, False),
 }
 
 
@@ -77,7 +80,7 @@ def adam(*, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight
     Kingma and Ba, "Adam: a method for stochastic optimization", 2015.
     """
     check(betas=betas, eps=eps, weight_decay=weight_decay)
-    return _decayed(weight_decay, _adam(betas, eps, amsgrad))
+    return _decayed(weight_decay, scale_by_adam(*betas, eps, amsgrad))
 
 
 def adamw(*, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 1e-2,
@@ -87,7 +90,7 @@ def adamw(*, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weigh
     Loshchilov and Hutter, "Decoupled weight decay regularization", 2019; as in torch the decay is multiplied by lr.
     """
     check(betas=betas, eps=eps, weight_decay=weight_decay)
-    return _chain(_adam(betas, eps, amsgrad), _decay(weight_decay))
+    return _decoupled(weight_decay, scale_by_adam(*betas, eps, amsgrad))
 
 
 def rmsprop(*, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0, momentum: float = 0.0,
@@ -104,7 +107,7 @@ def rmsprop(*, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0
 
 def adagrad(*, lr_decay: float = 0.0, weight_decay: float = 0.0, initial_accumulator_value: float = 0.0,
             eps: float = 1e-10) -> optax.GradientTransformation:
-    """d = g / (sqrt(s) + eps) / (1 + t lr_decay), s the sum of g^2 and t the number of steps before this one.
+    """d = g / (sqrt(s) + eps) / (1 + t lr_decay), s the sum of g^2 and t the parameter's steps before this one.
 
     Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning", 2011.
     """
@@ -128,7 +131,7 @@ def adamax(*, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
     Kingma and Ba, 2015, section 7.1.
     """
     check(betas=betas, eps=eps, weight_decay=weight_decay)
-    return _decayed(weight_decay, optax.scale_by_adamax(*betas, eps))
+    return _decayed(weight_decay, scale_by_adamax(*betas, eps))
 
 
 def lion(*, betas: tuple[float, float] = (0.9, 0.99), weight_decay: float = 0.0) -> optax.GradientTransformation:
@@ -137,10 +140,17 @@ def lion(*, betas: tuple[float, float] = (0.9, 0.99), weight_decay: float = 0.0)
     Chen et al., "Symbolic discovery of optimization algorithms", 2023.
     """
     check(betas=betas, weight_decay=weight_decay)
-    return _chain(optax.scale_by_lion(*betas), _decay(weight_decay))
+    return _decoupled(weight_decay, optax.scale_by_lion(*betas))
 
 
 # Where torch differs from optax ----------------------------------------------------------------------------
+#
+# `apart` is how `packing.together` gives back the parameters' own arrays: what depends on a parameter's number of steps
+# is computed on those.
+
+
+def _itself(tree: Any) -> Any:
+    return tree
 
 
 class DampedTrace(NamedTuple):
@@ -151,39 +161,57 @@ class DampedTrace(NamedTuple):
 def damped_trace(momentum: float, dampening: float) -> optax.GradientTransformation:
     """b = momentum b + (1 - dampening) g. optax has no dampening; torch leaves it out in the first step: b = g."""
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, DampedTrace]:
-        share = jnp.where(state.count == 0, 1.0, 1.0 - dampening)
-        trace = jax.tree.map(lambda g, b: momentum * b + share.astype(g.dtype) * g, updates, state.trace)
-        return trace, DampedTrace(optax.safe_increment(state.count), trace)
+    def update(updates: Any, state: Any, params: Any = None, *, apart: Callable = _itself) -> tuple[Any, DampedTrace]:
+        share = jax.tree.map(lambda t: jnp.where(t == 0, 1.0, 1.0 - dampening), state.count)
+        trace = jax.tree.map(lambda g, b, s: momentum * b + s.astype(g.dtype) * g,
+                             apart(updates), apart(state.trace), apart(share))
+        return trace, DampedTrace(_next(state.count), trace)
 
-    return optax.GradientTransformation(lambda params: DampedTrace(_zero(), optax.tree.zeros_like(params)), update)
+    return optax.GradientTransformationExtraArgs(
+        lambda params: DampedTrace(_zeros(params), optax.tree.zeros_like(params)), update)
 
 
-class MaximalAdam(NamedTuple):
+class Moments(NamedTuple):
     count: Any
     mu: Any
     nu: Any
-    nu_max: Any
+    nu_max: Any = None  # of AMSGrad
 
 
-def scale_by_maximal_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
-    """AMSGrad (Reddi, Kale and Kumar, 2018). torch takes the maximum of the second moments as they are and corrects the
-    bias of that maximum; `optax.scale_by_amsgrad` takes the maximum of the corrected ones, or corrects nothing."""
+def scale_by_adam(b1: float, b2: float, eps: float, amsgrad: bool) -> optax.GradientTransformation:
+    """Adam and AMSGrad (Reddi, Kale and Kumar, 2018). optax counts the steps of all parameters together. Of AMSGrad
+    torch takes the maximum of the second moments as they are and corrects the bias of that maximum;
+    `optax.scale_by_amsgrad` takes the maximum of the corrected ones, or corrects nothing."""
 
-    def init(params: Any) -> MaximalAdam:
-        return MaximalAdam(_zero(), *(optax.tree.zeros_like(params) for _ in range(3)))
+    def init(params: Any) -> Moments:
+        mu, nu, nu_max = (optax.tree.zeros_like(params) for _ in range(3))
+        return Moments(_zeros(params), mu, nu, nu_max if amsgrad else None)
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, MaximalAdam]:
-        count = optax.safe_increment(state.count)
+    def update(updates: Any, state: Any, params: Any = None, *, apart: Callable = _itself) -> tuple[Any, Moments]:
+        count = _next(state.count)
         mu = optax.tree.update_moment(updates, state.mu, b1, 1)
         nu = optax.tree.update_moment_per_elem_norm(updates, state.nu, b2, 2)
-        nu_max = jax.tree.map(jnp.maximum, state.nu_max, nu)
-        means = optax.tree.bias_correction(mu, b1, count)
-        squares = optax.tree.bias_correction(nu_max, b2, count)
-        direction = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), means, squares)
-        return direction, MaximalAdam(count, mu, nu, nu_max)
+        nu_max = jax.tree.map(jnp.maximum, state.nu_max, nu) if amsgrad else None
+        direction = jax.tree.map(
+            lambda m, v, a, b: m * a.astype(m.dtype) / (jnp.sqrt(v * b.astype(v.dtype)) + eps),
+            *map(apart, (mu, nu_max if amsgrad else nu, _unbiased(b1, count), _unbiased(b2, count))))
+        return direction, Moments(count, mu, nu, nu_max)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def scale_by_adamax(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+    """Adamax; `optax.scale_by_adamax` counts the steps of all parameters together."""
+
+    def update(updates: Any, state: Any, params: Any = None, *, apart: Callable = _itself) -> tuple[Any, Moments]:
+        count = _next(state.count)
+        mu = optax.tree.update_moment(updates, state.mu, b1, 1)
+        nu = optax.tree.update_infinity_moment(updates, state.nu, b2, eps)
+        direction = jax.tree.map(lambda m, u, a: m * a.astype(m.dtype) / u, *map(apart, (mu, nu, _unbiased(b1, count))))
+        return direction, Moments(count, mu, nu)
+
+    return optax.GradientTransformationExtraArgs(
+        lambda params: Moments(_zeros(params), optax.tree.zeros_like(params), optax.tree.zeros_like(params)), update)
 
 
 class Deviation(NamedTuple):
@@ -213,35 +241,53 @@ class SumOfSquares(NamedTuple):
 def scale_by_sum(lr_decay: float, initial: float, eps: float) -> optax.GradientTransformation:
     """Adagrad. torch adds eps outside of the square root (`optax.scale_by_rss`: inside) and lets the rate decay."""
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, SumOfSquares]:
+    def update(updates: Any, state: Any, params: Any = None, *, apart: Callable = _itself) -> tuple[Any, SumOfSquares]:
         total = jax.tree.map(lambda g, s: s + g * g, updates, state.total)
-        rate = 1.0 / (1.0 + lr_decay * state.count)
-        direction = jax.tree.map(lambda g, s: rate.astype(g.dtype) * g / (jnp.sqrt(s) + eps), updates, total)
-        return direction, SumOfSquares(optax.safe_increment(state.count), total)
+        rate = jax.tree.map(lambda t: 1.0 / (1.0 + lr_decay * t), state.count)
+        direction = jax.tree.map(lambda g, s, r: r.astype(g.dtype) * g / (jnp.sqrt(s) + eps),
+                                 *map(apart, (updates, total, rate)))
+        return direction, SumOfSquares(_next(state.count), total)
 
-    return optax.GradientTransformation(
-        lambda params: SumOfSquares(_zero(), optax.tree.full_like(params, initial)), update)
-
-
-def _adam(betas: tuple[float, float], eps: float, amsgrad: bool) -> optax.GradientTransformation:
-    make: Callable[..., optax.GradientTransformation] = scale_by_maximal_adam if amsgrad else optax.scale_by_adam
-    return make(*betas, eps)
+    return optax.GradientTransformationExtraArgs(
+        lambda params: SumOfSquares(_zeros(params), optax.tree.full_like(params, initial)), update)
 
 
-def _decay(weight_decay: float) -> optax.GradientTransformation | None:
-    return optax.add_decayed_weights(weight_decay) if weight_decay else None
+def _zeros(params: Any) -> Any:
+    """No step yet, of each parameter."""
+    return jax.tree.map(lambda _: jnp.zeros((), jnp.int32), params)
 
 
-def _chain(*parts: optax.GradientTransformation | None) -> optax.GradientTransformation:
-    """One after the other; a single one stays itself, so that its state is not wrapped."""
-    present = [part for part in parts if part is not None]
-    return present[0] if len(present) == 1 else optax.chain(*present)
+def _next(count: Any) -> Any:
+    return jax.tree.map(optax.safe_increment, count)
+
+
+def _unbiased(decay: float, count: Any) -> Any:
+    """1 / (1 - decay^t), without the rounding of decay^t, which is near 1 at first; a factor, as XLA would make
+    a program of its own of each division by a scalar."""
+    exponent = log(decay) if decay else -inf
+    return jax.tree.map(lambda t: -1.0 / jnp.expm1(t * exponent), count)
 
 
 def _decayed(weight_decay: float, rule: optax.GradientTransformation) -> optax.GradientTransformation:
     """The rule of g + weight_decay p."""
-    return _chain(_decay(weight_decay), rule)
+    inner = optax.with_extra_args_support(rule)
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        if weight_decay:
+            updates = jax.tree.map(lambda g, p: g + weight_decay * p, updates, params)
+        return inner.update(updates, state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(rule.init, update)
 
 
-def _zero() -> jax.Array:
-    return jnp.zeros((), jnp.int32)
+def _decoupled(weight_decay: float, rule: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The rule's direction plus weight_decay p."""
+    inner = optax.with_extra_args_support(rule)
+
+    def update(updates: Any, state: Any, params: Any = None, *, apart: Callable = _itself) -> tuple[Any, Any]:
+        direction, state = inner.update(updates, state, params, apart=apart)
+        if weight_decay:
+            direction = jax.tree.map(lambda d, p: d + weight_decay * p, apart(direction), apart(params))
+        return direction, state
+
+    return optax.GradientTransformationExtraArgs(rule.init, update)

@@ -208,6 +208,9 @@ class OneCycle(Schedule):
     """From max_lr / div_factor up to max_lr in the first pct_start of the steps, then down to 1 / final_div_factor of
     where it began, along half cosines or lines (torch.optim.lr_scheduler.OneCycleLR of two phases); there it stays.
 
+    The momentum does not move: this is torch's cycle_momentum=False, where its default also takes the momentum from
+    0.95 down to 0.85 and back.
+
     Smith and Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2018.
 
     >>> [round(OneCycle(1.0, total_steps=11, anneal_strategy="linear")(step), 2) for step in (0, 2, 3, 10)]

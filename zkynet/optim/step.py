@@ -47,12 +47,14 @@ def fused_step(optimizer: Optimizer, root: Node) -> None:
     if structure.names is None:
         structure.names = [leaf_name(leaf) for leaf in leaves]
     places, stale = _places(optimizer, leaves)
+    others = optimizer.others(places)
     params, states = optimizer.params, optimizer.states
     arrays = known_values(leaves)
     arrays += [held._value if held._pending is None else held.value for held in optimizer.inputs]
     if stale:
         arrays += [p.value for p, place in zip(params, places, strict=True) if place is not None]
-    how = ("step", optimizer.plan, places, stale)
+    arrays += [params[number].value for number in others]
+    how = ("step", optimizer.plan, places, others, stale)
     program = structure.derived.get(how)
     if program is None:
         what = f"{describe(root)}, step of {type(optimizer).__name__}"
@@ -67,6 +69,8 @@ def fused_step(optimizer: Optimizer, root: Node) -> None:
     for p, place in zip(params, places, strict=True):
         if place is not None:
             p._value = next(outputs)
+    for number in others:
+        params[number]._value = next(outputs)
 
 
 def _places(optimizer: Optimizer, leaves: list[Node]) -> tuple[Places, bool]:
@@ -99,7 +103,7 @@ class _Program(NamedTuple):
 
 def _program(optimizer: Optimizer, structure: Structure, how: tuple, origins: Any, what: str) -> _Program:
     """The loss's structure, continued by its gradients and the update of parameters and state; and compiled."""
-    _, plan, places, stale = how
+    _, plan, places, others, stale = how
     numbers = tuple([number for number, place in enumerate(places) if place is not None])
     pull = vjp_structure(structure, tuple([places[i] for i in numbers]), (0,), True, origins)
     count = len(structure.outputs)
@@ -109,9 +113,13 @@ def _program(optimizer: Optimizer, structure: Structure, how: tuple, origins: An
         inputs: list[Node] = list(placeholders([held.aval for held in optimizer.inputs]))
         fresh: list[Node] = list(placeholders([optimizer.params[i].aval for i in numbers])) if stale else []
         olds = fresh or [leaves[places[i]] for i in numbers]
-        news = update(*known[count:], *olds, *inputs, plan=plan, layout=optimizer.layout, numbers=numbers)
+        rest: list[Node] = list(placeholders([optimizer.params[i].aval for i in others]))
+        news = update(*known[count:], *olds, *rest, *inputs, plan=plan, layout=optimizer.layout, numbers=numbers,
+                      others=others)
+        _check_dtypes([*(optimizer.params[i] for i in numbers + others), *optimizer.states], news)
         # States first: a donated input goes to the first output of its shape, which must not be a parameter.
-        return [*known[:count], *news[len(numbers):], *news[:len(numbers)]], [*leaves, *inputs, *fresh]
+        first = len(numbers) + len(others)
+        return [*known[:count], *news[first:], *news[:first]], [*leaves, *inputs, *fresh, *rest]
 
     made = derive(pull, how, build)
     made.names = [*(structure.names or ()), *(held.short_name for held in optimizer.inputs)]
@@ -121,6 +129,14 @@ def _program(optimizer: Optimizer, structure: Structure, how: tuple, origins: An
     found = structure.derived[how] = _Program(made, jit(made.evaluate, donate_argnums=donated))
     record_compilation(made, what)
     return found
+
+
+def _check_dtypes(olds: list[Held], news: tuple[Node, ...]) -> None:
+    """Values are taken as they come out of the program: their dtype must be that of what they replace."""
+    for held, new in zip(olds, news, strict=True):
+        if new.aval.dtype != held.aval.dtype:
+            raise GraphError(f"the step would make {held!r} {new.aval.dtype.name}. Make the parameters, the optimizer "
+                             'and the loss in the same precision: float64 needs zkynet.precision("float64").')
 
 
 def step_in_graph(optimizer: Optimizer, root: Node) -> None:

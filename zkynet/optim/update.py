@@ -60,13 +60,16 @@ class Plan:
 
     def init(self, params: Arrays) -> dict[str, Any]:
         """The state before the first step. What it holds for each parameter is in dicts by the parameter's number."""
+        params = {i: _as_real(p) for i, p in params.items()}
         state: dict[str, Any] = {"step": jnp.zeros((), jnp.int32)}
         state["groups"] = [self._rule(group).init(members) for group, members in self._members(params)]
         if self.settings.accumulate > 1:
             state["phase"] = jnp.zeros((), jnp.int32)
             state["accumulated"] = {i: jnp.zeros_like(p) for i, p in params.items()}
+            state["seen"] = {i: jnp.zeros((), bool) for i in params}
         if self.settings.average is not None:
             state["average"] = {i: jnp.array(p) for i, p in params.items()}
+            state["averaged"] = {i: jnp.zeros((), jnp.int32) for i in params}
         return state
 
     def _rule(self, group: GroupPlan) -> optax.GradientTransformation:
@@ -83,21 +86,46 @@ class Plan:
         return found
 
     def apply(self, grads: Arrays, params: Arrays, rates: Sequence[Any], state: Any) -> tuple[Arrays, Any]:
-        """New parameters and state. State of parameters that are not given stays as it is."""
-        inner = by_parameter(lambda own: {i: own[i] for i in params if i in own}, state)
-        grads = self._prepared(grads, params)
-        step = self._update if self.settings.accumulate == 1 else self._accumulated
-        news, following = step(grads, params, rates, inner)
-        decay = self.settings.average
-        if decay is not None:
-            following["average"] = {i: decay * a + (1.0 - decay) * news[i] for i, a in inner["average"].items()}
-        return news, by_parameter(lambda old, new: {**old, **new}, state, following)
+        """New parameters and state. State of parameters that are not given stays as it is.
 
-    def _prepared(self, grads: Arrays, params: Arrays) -> Arrays:
-        """Gradients of descent in the parameters' dtype, clipped."""
+        Parameters without gradient are given when gradients are accumulated: they may have had one in this cycle.
+        """
+        reals = {i: _as_real(p) for i, p in params.items()}
+        grads = {i: _as_real(jnp.asarray(g, params[i].dtype)) for i, g in grads.items()}
+        inner = by_parameter(lambda own: {i: own[i] for i in params if i in own}, state)
+        if self.settings.accumulate == 1:
+            news, following = self._update(grads, reals, rates, inner)
+        else:
+            cycle = {name: state[name] for name in ("accumulated", "seen")}
+            news, following = self._accumulated(grads, reals, rates, {**inner, **cycle})
+        state = by_parameter(lambda old, new: {**old, **new}, state, following)
+        return {i: as_complex(p, params[i].dtype) for i, p in news.items()}, state
+
+    def _update(self, grads: Arrays, params: Arrays, rates: Sequence[Any], state: Any) -> tuple[Arrays, Any]:
+        news: Arrays = {}
+        following: list[Any] = []
+        rate = iter(rates)
+        for (group, members), (_, gradients), inner in zip(
+                self._members(params), self._members(self._prepared(grads)), state["groups"], strict=True):
+            lr = next(rate) if group.schedule is None else group.schedule(state["step"])
+            found: Any = self._rule(group).update(gradients, inner, members)
+            directions, inner = found
+            following.append(inner)
+            news |= {i: (p - lr * directions[i]).astype(p.dtype) for i, p in members.items()}
+        state = {**state, "step": state["step"] + 1, "groups": following}
+        decay = self.settings.average
+        if decay is not None:  # begins with the first values, as torch.optim.swa_utils.AveragedModel
+            count = state["averaged"]
+            state["average"] = {i: jnp.where(count[i] == 0, news[i], decay * a + (1.0 - decay) * news[i])
+                                for i, a in state["average"].items()}
+            state["averaged"] = jax.tree.map(optax.safe_increment, count)
+        return news, state
+
+    def _prepared(self, grads: Arrays) -> Arrays:
+        """Gradients of descent, clipped."""
         bound, longest = self.settings.clip_value, self.settings.clip_norm
-        sign = -1 if self.settings.maximize else 1
-        grads = {i: jnp.asarray(g, params[i].dtype) * sign for i, g in grads.items()}
+        if self.settings.maximize:
+            grads = {i: -g for i, g in grads.items()}
         if bound is not None:
             grads = {i: jnp.clip(g, -bound, bound) for i, g in grads.items()}
         if longest is not None:  # as torch.nn.utils.clip_grad_norm_, with its 1e-6
@@ -105,34 +133,36 @@ class Plan:
             grads = {i: g * scale.astype(g.dtype) for i, g in grads.items()}
         return grads
 
-    def _update(self, grads: Arrays, params: Arrays, rates: Sequence[Any], state: Any) -> tuple[Arrays, Any]:
-        news: Arrays = {}
-        following: list[Any] = []
-        rate = iter(rates)
-        for (group, members), (_, gradients), inner in zip(
-                self._members(params), self._members(grads), state["groups"], strict=True):
-            lr = next(rate) if group.schedule is None else group.schedule(state["step"])
-            found: Any = self._rule(group).update(gradients, inner, members)
-            directions, inner = found
-            following.append(inner)
-            news |= {i: (p - lr * directions[i]).astype(p.dtype) for i, p in members.items()}
-        return news, {**state, "step": state["step"] + 1, "groups": following}
-
     def _accumulated(self, grads: Arrays, params: Arrays, rates: Sequence[Any], state: Any) -> tuple[Arrays, Any]:
-        """Add to the mean of the gradients; at the last of them, update with it."""
+        """Add to the mean of the gradients; at the last of them, update what had one, and begin anew."""
         times = self.settings.accumulate
-        total = {i: a + grads[i] / times for i, a in state["accumulated"].items()}
+        total = {i: a + grads[i] / times if i in grads else a for i, a in state["accumulated"].items()}
+        seen = {i: jnp.ones((), bool) if i in grads else s for i, s in state["seen"].items()}
         due = state["phase"] == times - 1
 
+        def where_seen(old: Arrays, new: Arrays) -> Arrays:
+            return {i: jnp.where(seen[i], new[i], array) for i, array in old.items()}
+
         def update(_: None) -> Any:
-            news, following = self._update(total, params, rates, state)
-            return news, {**following, "accumulated": jax.tree.map(jnp.zeros_like, total)}
+            news, following = self._update({i: total[i] for i in params}, params, rates, state)
+            begun = jax.tree.map(jnp.zeros_like, {"accumulated": total, "seen": seen})
+            return where_seen(params, news), {**by_parameter(where_seen, state, following), **begun}
 
         def wait(_: None) -> Any:
-            return params, {**state, "accumulated": total}
+            return params, {**state, "accumulated": total, "seen": seen}
 
         news, following = jax.lax.cond(due, update, wait, None)
         return news, {**following, "phase": jnp.where(due, 0, state["phase"] + 1)}
+
+
+def _as_real(array: Any) -> Any:
+    """A complex array as pairs of real numbers: torch's optimizers, too, see each of both as a parameter."""
+    return jnp.stack([array.real, array.imag], -1) if jnp.iscomplexobj(array) else array
+
+
+def as_complex(array: Any, dtype: Any) -> Any:
+    """The reverse, where the dtype is a complex one."""
+    return jax.lax.complex(array[..., 0], array[..., 1]) if dtype.kind == "c" else array
 
 
 _plans: dict[tuple, Plan] = {}
@@ -144,15 +174,18 @@ def plan_of(transformation: Any, groups: tuple[GroupPlan, ...], settings: Settin
     return _plans.setdefault(key, Plan(transformation, groups, settings))
 
 
-def _body(*arrays: Any, plan: Plan, layout: Layout, numbers: tuple[int, ...]) -> tuple[Any, ...]:
-    count = len(numbers)
-    rates = 2 * count + sum(group.schedule is None for group in plan.groups)
+def _body(*arrays: Any, plan: Plan, layout: Layout, numbers: tuple[int, ...],
+          others: tuple[int, ...]) -> tuple[Any, ...]:
+    count, updated = len(numbers), numbers + others
+    rates = count + len(updated)
+    states = rates + sum(group.schedule is None for group in plan.groups)
     news, following = plan.apply(dict(zip(numbers, arrays[:count], strict=True)),
-                                 dict(zip(numbers, arrays[count:2 * count], strict=True)), arrays[2 * count:rates],
-                                 jax.tree.unflatten(layout.tree, layout.unpack(arrays[rates:])))
-    return (*[news[i] for i in numbers], *layout.pack(jax.tree.leaves(following)))
+                                 dict(zip(updated, arrays[count:rates], strict=True)), arrays[rates:states],
+                                 jax.tree.unflatten(layout.tree, layout.unpack(arrays[states:])))
+    return (*[news[i] for i in updated], *layout.pack(jax.tree.leaves(following)))
 
 
-# Inputs: gradients and parameters of these numbers, the rates of the groups without schedule, the state as it is kept.
+# Inputs: gradients of the parameters with these numbers, these parameters and the others, the rates of the groups
+# without schedule, the state as it is kept. Outputs: the same parameters, and the state.
 update = FunctionOperator(_body, "optimizer_step", [cg.Variable("arrays", differentiable=False)],
-                          {"plan": None, "layout": None, "numbers": ()}, variadic=True)
+                          {"plan": None, "layout": None, "numbers": (), "others": ()}, variadic=True)

@@ -31,9 +31,14 @@ def misfit(name: str, message: str, kind: type[ShapeError] = ShapeError) -> Shap
     return kind(f"operator {name} at {describe_origin(user_frame())}: {message}")
 
 
+def is_int(value: Any) -> bool:
+    """Whether it is an int, also one of NumPy; True and False are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def axis_of(axis: Any, ndim: int, name: str) -> int:
     """An axis counted from 0."""
-    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+    if not is_int(axis):
         raise InputError(f"{name}: an axis must be a Python int, but got {type(axis).__name__} {axis!r}.")
     if not -ndim <= axis < ndim:
         raise misfit(name, f"axis {axis} is out of range for an array of {ndim} axes.")

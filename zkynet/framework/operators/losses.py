@@ -79,6 +79,7 @@ def cross_entropy(input, target, *, axis=None, ignore_index=-100, reduction="non
     losses = jnp.where(kept, losses, 0)
     if reduction == "none":
         return losses
+    # Reduced here and not by nn/reduction.py, so that the loss of nearly every classifier is one node.
     summed = jnp.sum(losses)
     return summed if reduction == "sum" else summed / jnp.sum(kept).astype(summed.dtype)
 

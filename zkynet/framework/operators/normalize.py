@@ -164,6 +164,8 @@ def _(g, y, x, center, variance, *affine, eps):
 @builtin(name="running_moments", no_gradient=True)
 def moved_moments(average, variance, count, x, *, axis, momentum):
     """The running mean and variance after one more batch; see `running_moments`."""
+    if not x.size:  # an empty batch has no statistics: it is counted, and moves nothing
+        return average, variance, count + 1
     wide = _wide(x)
     axes = _axes(axis, x.ndim)
     size = math.prod([x.shape[a] for a in axes])
@@ -258,7 +260,8 @@ def running_moments(average: Any, variance: Any, count: Any, x: Any, axis: int |
     """The running mean and (unbiased) variance of channels after one more batch, and the number of batches.
 
     Each is moved by `momentum` towards the batch's own; with None by 1 / number of batches, so that it is the
-    average of all. What is left of the batch's statistics after the axes are reduced is averaged over the batch.
+    average of all. What is left of the batch's statistics after the axes are reduced is averaged over the batch. An
+    empty batch is counted and moves nothing.
 
     Args:
         average, variance: (channels,), the present ones.

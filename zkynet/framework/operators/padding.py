@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..nodes import Node
-from .arguments import axis_of, misfit, node_of
+from .arguments import axis_of, is_int, misfit, node_of
 from .registry import builtin
 from .shape import cut_axis, flip, place_axis, sum_to
 
@@ -131,7 +131,7 @@ def _pairs(widths: Any, node: Node) -> tuple[tuple[int, int], ...]:
         for axis, width in widths.items():
             found[axis_of(axis, node.ndim, "pad")] = _pair(width)
         return tuple(found)
-    if not isinstance(widths, (list, tuple, np.ndarray)) or (len(widths) == 2 and all(map(_is_int, widths))):
+    if not isinstance(widths, (list, tuple, np.ndarray)) or (len(widths) == 2 and all(map(is_int, widths))):
         return (_pair(widths),) * node.ndim
     found = [_pair(width) for width in widths]
     if len(found) != node.ndim:
@@ -140,13 +140,9 @@ def _pairs(widths: Any, node: Node) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
 def _pair(width: Any) -> tuple[int, int]:
-    both = (width, width) if _is_int(width) else width
-    if not isinstance(both, (list, tuple, np.ndarray)) or len(both) != 2 or not all(map(_is_int, both)):
+    both = (width, width) if is_int(width) else width
+    if not isinstance(both, (list, tuple, np.ndarray)) or len(both) != 2 or not all(map(is_int, both)):
         raise InputError(f"pad: a width is an int or a pair (before, after) of ints, but got {width!r}.")
     return int(both[0]), int(both[1])
 

@@ -371,7 +371,8 @@ def max_unpool2d(x: Any, indices: Any, kernel_size: Any, stride: Any = None, pad
         kernel_size, stride, padding: those of the pooling.
         output_size: the spatial shape (or whole shape) of the output, which a rest leaves open.
 
-    Where windows overlapped and chose the same element, their values add up. An index outside is dropped.
+    Where windows overlapped and chose the same element, one of their values stays (on CPU the last) and, as in PyTorch,
+    each of them has the gradient of that place. An index outside is dropped.
 
     >>> from zkynet.framework import op
     >>> y, indices = op.max_pool2d([[[[1.0, 3.0], [2.0, 0.0]]]], 2, return_indices=True)

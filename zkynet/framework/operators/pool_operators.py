@@ -15,8 +15,11 @@ import jax.numpy as jnp
 
 from . import pool_kernels as kernels
 from .conv_kernels import to_first, to_last
+from .create import zeros
+from .gather import scattered
 from .pool_kernels import Windows
 from .registry import builtin
+from .shape import flatten, reshape
 
 
 @builtin
@@ -81,15 +84,18 @@ def pick_in_plane(x, indices):
 
 @pick_in_plane.def_vjp
 def _(g, y, x, indices):
-    return place_in_plane(g, indices, size=x.shape[2:]), None
+    planes = zeros((*x.shape[:2], math.prod(x.shape[2:])), g.dtype)
+    added = scattered(planes, flatten(indices, 2), flatten(g, 2), axis=2, outside="zero")
+    return reshape(added, shape=x.shape), None
 
 
 @builtin(no_gradient=("indices",))
 def place_in_plane(x, indices, *, size):
-    """The transpose of `pick_in_plane`: x is added to zeros of spatial shape `size` at the indices."""
+    """x at the indices of planes of spatial shape `size`, zeros elsewhere. Of several at one place the last stays; the
+    gradient is that of PyTorch, which all of them have."""
     batch, channels = jnp.arange(x.shape[0])[:, None, None], jnp.arange(x.shape[1])[:, None]
     planes = jnp.zeros((*x.shape[:2], math.prod(size)), x.dtype)
-    planes = planes.at[batch, channels, kernels.flat(indices)].add(kernels.flat(x), mode="drop")
+    planes = planes.at[batch, channels, kernels.flat(indices)].set(kernels.flat(x), mode="drop")
     return planes.reshape(*x.shape[:2], *size)
 
 

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..errors import InputError
 from ..nodes import Node
-from .arguments import misfit, node_of
+from .arguments import is_int, misfit, node_of
 from .shape import reshape
 
 
 def each_axis(value: Any, count: int, what: str, name: str, least: int = 1) -> tuple[int, ...]:
     """One int for each spatial axis, from one for all or one for each."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * count
-    if len(values) != count or not all(_is_int(v) and v >= least for v in values):
+    if len(values) != count or not all(is_int(v) and v >= least for v in values):
         raise InputError(f"{name}: {what} must be an int >= {least} or {count} of them, but got {value!r}.")
     return tuple([int(v) for v in values])
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def with_batch(x: Any, space: int, name: str) -> tuple[Node, bool]:
