@@ -71,7 +71,8 @@ QUICK = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "pattern", "least", "most"), QUICK, ids=[" ".join([row[0], *row[1]]) for row in QUICK])
+@pytest.mark.parametrize(("name", "options", "pattern", "least", "most"), QUICK,
+                         ids=[" ".join([row[0], *row[1]]) for row in QUICK])
 def test_short_form_learns(name: str, options: tuple, pattern: str, least: float | None, most: float | None,
                            tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sklearn")

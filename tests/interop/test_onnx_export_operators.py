@@ -73,8 +73,8 @@ RANDOM = {"bernoulli", "categorical", "dropout", "normal", "permutation", "randi
           "truncated_normal", "uniform"}
 
 
-def unpooled(unpool: Any, pooled: Any) -> Any:
-    return unpool(pooled[0], pooled[1], 2)
+def unpooled(unpool: Any, pooled: Any, stride: int = 2) -> Any:
+    return unpool(pooled[0], pooled[1], 2, stride)
 
 
 CUBES = sample(2, 2, 4, 4, 4)
@@ -89,7 +89,7 @@ OTHERS = {
     "lp_pool1d": lambda x: op.lp_pool1d(op.abs(x[:, :, 0, 0]) + 0.1, 3, 2),
     "conv_transpose3d": lambda x: op.conv_transpose3d(x, CUBES[:, :, :2, :2, :2], stride=2),
     "max_unpool1d": lambda x: unpooled(op.max_unpool1d, op.max_pool1d(x[:, :, 0, 0], 2, return_indices=True)),
-    "max_unpool2d": lambda x: unpooled(op.max_unpool2d, op.max_pool2d(x[:, :, 0], 2, return_indices=True)),
+    "max_unpool2d": lambda x: unpooled(op.max_unpool2d, op.max_pool2d(x[:, :, 0], 2, 1, return_indices=True), 1),
     "max_unpool3d": lambda x: unpooled(op.max_unpool3d, op.max_pool3d(x, 2, return_indices=True)),
     "inner": lambda x: op.inner(x, CUBES),
     "diag": lambda x: op.diag(x[:, 0, 0, 0, 0]) @ x[:, 0, 0, 0],

@@ -12,7 +12,7 @@ from overfit import count, overfit
 import zkynet
 from zkynet import models, nn
 from zkynet.framework.errors import InputError, ShapeError
-from zkynet.models.sequences import drawn, evaluating
+from zkynet.models.sequences import drawn
 
 RNG = np.random.default_rng(0)
 TOKENS = RNG.integers(0, 11, (2, 7)).astype(np.int32)
@@ -85,7 +85,7 @@ def test_evaluation_mode_ends_where_modules_share_one() -> None:
     net = nn.Sequential(shared, nn.Sequential(shared)).train()
     net[1].eval()
     shared.train()
-    with pytest.raises(ZeroDivisionError), evaluating(net):
+    with pytest.raises(ZeroDivisionError), net.evaluating():
         assert not any(module.training for module in net.modules())
         raise ZeroDivisionError
     assert [module.training for module in net.modules()] == [True, True, False]

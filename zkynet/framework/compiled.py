@@ -10,8 +10,7 @@ import jax
 import numpy as np
 
 from . import compile as compiling
-from . import config
-from . import module as modules
+from . import config, modes
 from .avals import Aval, aval_of
 from .compile import known_values, leaf_name, pending_of, program_of, structure_of
 from .errors import InputError
@@ -22,6 +21,7 @@ from .session import Session, current_session
 from .structure import Structure, linearize
 from .symbols import Symbols
 from .templates import Constant, Held, Template
+from .undo import undo
 
 
 class Traced(NamedTuple):
@@ -70,7 +70,7 @@ class Compiled:
             if any(isinstance(leaf, Expression) for leaf in leaves):
                 return self.function(*args, **kwargs)
             avals = [_signature(leaf) for leaf in leaves]
-        key = (treedef, modules.mode_version, config.compute_dtype() if config.casts else None, *avals)
+        key = (treedef, modes.version, config.compute_dtype() if config.casts else None, *avals)
         found = self.programs.get(key)
         if found is None:
             traced = _trace(self.function, args, kwargs, avals)
@@ -114,7 +114,7 @@ def _trace(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], av
         given = [node for node in inputs if isinstance(node, LeafNode)]
         key, found, _ = linearize([*outputs, *pending_of(states)], arguments=given, literals=True)
     except BaseException:
-        modules._undo(session)
+        undo(session)
         raise
     finally:
         current_session.reset(token)

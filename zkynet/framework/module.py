@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import warnings
@@ -12,21 +13,16 @@ from typing import Any, Self
 import jax
 import numpy as np
 
+from . import modes
 from .avals import is_jax_array
 from .errors import GraphError, InputError, ShapeError
 from .leaves import array_leaf, as_node, grounded
 from .nodes import Expression, LeafNode, ModuleGraph, Node, OperatorNode, register_end
 from .session import Call, Scope, Session, current_session, is_internal, user_frame
 from .templates import Parameter, State, Template, Variable, as_array
+from .undo import remember, undo
 
-# Compiled functions look at this to notice that some module went from training to evaluation; it is the same again
-# when the module went back (the exclusive or of a random number for each module that changed).
-mode_version = 0
-_numbers = itertools.count()
 _defaults: weakref.WeakKeyDictionary[type, set[str]] = weakref.WeakKeyDictionary()  # inputs that may be left out
-# Of each call in progress the layers that waited for their sizes when it came to them, with their attributes then.
-_waiting: weakref.WeakKeyDictionary[Call, list[tuple[Scope, dict[str, Any]]]] = weakref.WeakKeyDictionary()
-_mode_tokens: weakref.WeakKeyDictionary[Module, tuple[int, int]] = weakref.WeakKeyDictionary()
 
 
 class Module:
@@ -52,7 +48,6 @@ class Module:
 
     deferred: bool = False  # whether parameters are still missing, as their sizes come from the first input
     _training: bool = True
-    _heeded: bool = False  # whether anything ever depended on the mode
     _internal: bool = False  # whether `call` is code of this package: its nodes belong to the line that called it
     _rest: str | None = None  # the name of `*args`, when `call` takes any number of inputs
     _inputs: tuple[Variable, ...]
@@ -214,37 +209,37 @@ class Module:
     @property
     def training(self) -> bool:
         """Whether this module is in training mode, as opposed to evaluation; those below it have modes of their own."""
-        if not self._heeded:
-            self._heeded = True
         return self._training
 
     @training.setter
     def training(self, mode: bool) -> None:
-        self._change_mode(mode, 0)
+        self._take_mode(mode)
 
-    def _change_mode(self, mode: bool, how: int) -> None:
-        """Take the mode, so that compiled functions notice. Assignment (0) and train() (1) count apart, as a class may
-        have a third mode that its train() leaves by assigning the other one first."""
-        global mode_version
-        if mode == self._training:
-            return
-        self._training = mode
-        if self._heeded:  # otherwise no compiled function can depend on it
-            tokens = _mode_tokens.get(self)
-            if tokens is None:
-                number = next(_numbers)
-                tokens = _mode_tokens[self] = hash(("assigned", number)), hash(("train", number))
-            mode_version ^= tokens[how]
+    def _take_mode(self, mode: bool) -> None:
+        if mode != self._training:
+            modes.changed(self, self._training, mode)
+            self._training = mode
 
     def train(self, mode: bool = True) -> Self:
         """Put this module and all below it in training mode (`self.training`)."""
         for module in self.modules():
-            module._change_mode(mode, 1)
+            module.training = mode
         return self
 
     def eval(self) -> Self:
         """Put this module and all below it in evaluation mode."""
         return self.train(False)
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode; afterwards each module is in the mode that it was in before."""
+        before = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            yield
+        finally:
+            for module, mode in before:
+                module.training = mode
 
     # Calling -------------------------------------------------------------------------------------------
 
@@ -257,7 +252,7 @@ class Module:
         try:
             session.scope = Scope(self, None)
             if self.deferred:
-                _remember(session)
+                remember(session)
             if self._internal:
                 session.origin = user_frame(2)
             nodes, named, bound = self._bind(args, kwargs, session)
@@ -265,7 +260,7 @@ class Module:
             root = returned if isinstance(returned, Node) else _as_output(returned, session, self)
             graph = ModuleGraph(root, session.call, self, bound)
         except BaseException as error:
-            _undo(session)
+            undo(session)
             if isinstance(error, RecursionError):
                 raise self._endless() from None
             raise
@@ -282,7 +277,7 @@ class Module:
         session.scope = scope = Scope(self, outer)
         session.origin = (origin or user_frame()) if self._internal else None
         if self.deferred:
-            _remember(session)
+            remember(session)
         try:
             inputs = self.__dict__.get("_inputs")
             if inputs is None or kwargs or len(args) != len(inputs) or not _all_made_in(session.call, args):
@@ -290,7 +285,7 @@ class Module:
             returned = self.call(*args, **kwargs)
             return returned if isinstance(returned, Node) else _as_output(returned, session, self)
         except BaseException as error:
-            _undo(session, updates, scope)  # the caller may catch the error and go on
+            undo(session, updates, scope)  # the caller may catch the error and go on
             if isinstance(error, RecursionError):
                 raise self._endless() from None
             raise
@@ -431,35 +426,3 @@ def _as_output(returned: Any, session: Session, module: Module) -> Any:
 class _Output:
     def __init__(self, module: Module):
         self.name = f"the output of {module.functional_name}"
-
-
-def _outermost(session: Session) -> Call:
-    while session.outer is not None:
-        session = session.outer
-    return session.call
-
-
-def _remember(session: Session) -> None:
-    """What the layer is like that this call came to: it may take its sizes from an input that is then refused."""
-    assert session.scope is not None
-    entry = session.scope, dict(vars(session.scope.module))
-    _waiting.setdefault(_outermost(session), []).append(entry)
-
-
-def _undo(session: Session, since: int = 0, scope: Scope | None = None) -> None:
-    """Take back what a call that failed changed: all that the session did, or the updates after the first `since` and
-    the layers that got their sizes within a scope."""
-    for held, pending, value in reversed(session.updates[since:]):
-        held.restore(pending, value)
-    del session.updates[since:]
-    waiting = _waiting.get(_outermost(session), ())
-    while waiting and (scope is None or _is_within(waiting[-1][0], scope)):
-        place, attributes = waiting.pop()
-        vars(place.module).clear()
-        vars(place.module).update(attributes)
-
-
-def _is_within(place: Scope | None, scope: Scope) -> bool:
-    while place is not None and place is not scope:
-        place = place.parent
-    return place is scope

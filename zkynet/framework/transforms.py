@@ -19,7 +19,6 @@ from .compile import due_updates, known_values, leaf_name, pending_of, run, stru
 from .errors import GraphError, InputError, ShapeError
 from .gradients import jacobian_structure
 from .leaves import array_leaf, as_node, grounded, zeros_aval
-from .module import _undo
 from .nodes import Expression, Node
 from .operators.control import Named, mapped, nodes_of, trace
 from .operators.elementwise import identity
@@ -27,6 +26,7 @@ from .operators.shape import moveaxis
 from .session import Session, current_session
 from .structure import Structure, linearize
 from .templates import Parameter, Template
+from .undo import undo
 
 Argnums = int | Sequence[int] | None
 
@@ -48,7 +48,7 @@ class _Run:
             del nodes
         except BaseException:
             if outer is None:
-                _undo(session)
+                undo(session)
             raise
         finally:
             current_session.reset(token)
@@ -69,7 +69,7 @@ class _Run:
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if kind is not None and self.session is not None:
-            _undo(self.session)
+            undo(self.session)
 
     def _choose(self, args: Sequence[Any], argnums: Argnums, wrt: Sequence[Parameter] | None, name: str) -> None:
         if argnums is None and wrt is None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -50,20 +49,6 @@ def drawn(logits: Any, key: Any, temperature: Any, top_k: int | None) -> Any:
     return op.where(cold, op.argmax(logits, axis=-1), random)
 
 
-@contextmanager
-def evaluating(model: cg.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards each module is in the mode that it was in before."""
-    outer_first = sorted(model.modules(), key=lambda module: -len(module.modules()))  # train() reaches all below
-    modes = [module.training for module in outer_first]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in zip(outer_first, modes, strict=True):
-            if module.training != mode:
-                module.train(mode)
-
-
 class Generator:
     """Draws tokens from a model, by one compiled program for all of them, of the prompt too.
 
@@ -106,7 +91,7 @@ class Generator:
             raise InputError(f"count is a number of tokens, and top_k how many of the likeliest may be drawn, at least "
                              f"1, but got count={count}, top_k={top_k}.")
         batch, program = len(tokens[0]), self._program(top_k)
-        with evaluating(self.model):
+        with self.model.evaluating():
             key: Any = jax.random.key_data(jax.random.key(seed, impl="threefry2x32"))
             state, unread, held = fresh(batch), list(tokens), 0
             for _ in range(count):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -125,7 +125,7 @@ class Trainer:
         try:
             with explained(feed.size, _LESS_MEMORY):
                 if held_out is not None:
-                    with self._evaluating():
+                    with self.model.evaluating():
                         self._loop(held_out, held_out.size, training=False)  # what does not fit is said before training
                 _tell(callbacks, "on_fit_start", self)
                 while self.position["epoch"] < self.epochs and not self.stop_training:
@@ -211,17 +211,8 @@ class Trainer:
     def _evaluated(self, data: Any, batch_size: int) -> Feed:
         return feed_of(data, batch_size, False, self.seed, self._tail("pad", "short"), self.mesh.count)
 
-    @contextlib.contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        training = self.model.training
-        self.model.eval()
-        try:
-            yield
-        finally:
-            self.model.train(training)
-
     def _evaluate(self, feed: Feed) -> dict[str, Any]:
-        with self._evaluating():
+        with self.model.evaluating():
             totals: Sequence[Any] = []
             for block in feed.blocks(0, 0, self.mesh.split):
                 loop = self._loop(feed, block.size, training=False)
@@ -246,7 +237,7 @@ class Trainer:
         feed = feed_of(given if prepared else inputs, batch_size, False, self.seed, "pad")
         output = zkynet.compile((lambda *batch: self.task.forward(batch)[0]) if prepared else self.task.predicted)
         parts = []
-        with self._evaluating(), explained(feed.size):
+        with self.model.evaluating(), explained(feed.size):
             for block in feed.blocks(0, 0):
                 for number in range(block.start, block.stop):
                     found = jax.tree.map(np.asarray, output(*(array[number] for array in block.arrays)))

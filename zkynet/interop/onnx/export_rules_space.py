@@ -131,7 +131,9 @@ def _pick_in_plane(x: Any, indices: Any) -> Any:
 @by_nodes("place_in_plane")
 def _place_in_plane(x: Any, indices: Any, *, size: tuple) -> Any:
     planes, indices = op.full((*x.shape[:2], math.prod(size)), 0, x.dtype), op.broadcast_to(indices, shape=x.shape)
-    flat = op.scatter_add(planes, op.flatten(indices, 2), op.flatten(x, 2), 2)
+    batch, channels = (op.reshape(op.arange(n), shape=shape) for n, shape in zip(x.shape, ((-1, 1, 1), (-1, 1)),
+                                                                                 strict=False))
+    flat = op.set_at(planes, (batch, channels, op.flatten(indices, 2)), op.flatten(x, 2))
     return op.reshape(flat, shape=(*x.shape[:2], *size))
 
 

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,23 +141,6 @@ def _names(own: Sequence[str], given: Sequence[str] | None, count: int, what: st
 # Tracing ----------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def evaluation_mode(module: Any) -> Iterator[None]:
-    """The module in evaluation mode; afterwards all below it are in the mode in which they were."""
-    if not isinstance(module, Module):
-        yield
-        return
-    found = sorted(module.modules(), key=lambda one: -len(one.modules()))  # outer ones first
-    modes = [one.training for one in found]
-    module.eval()
-    try:
-        yield
-    finally:
-        for one, mode in zip(found, modes, strict=True):
-            if one.training != mode:
-                one.train(mode)
-
-
 def _trace(module: Any, inputs: Inputs) -> Traced:
     try:
         return trace(module, [inputs.avals(size) for size in inputs.sizes])
@@ -195,7 +178,7 @@ def export(module: Any, examples: Sequence[Any], path: Any, opset: int | None, d
     if not OLDEST <= opset <= newest:
         raise InputError(f"opset must be from {OLDEST} to {newest} (the newest of the installed onnx), but is {opset}.")
     inputs = Inputs(module, examples, dynamic, input_names)
-    with evaluation_mode(module):
+    with module.evaluating() if isinstance(module, Module) else contextlib.nullcontext():
         traced = _trace(module, inputs)
         made = _model(module, traced, inputs, opset, output_names)
     onnx.checker.check_model(made, full_check=True)

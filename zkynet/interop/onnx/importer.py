@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...framework import cg, config, op
+from ...framework import cg, config, modes, op
 from ...framework.errors import InputError, ShapeError, ZkynetError
 from ...framework.nodes import Node
 from ...framework.random_stream import RandomStream
@@ -96,8 +96,8 @@ class OnnxModel(cg.Module):
         self._stream = None
         if any(node.op_type in _RANDOM for graph in graphs_of(small.graph) for node in graph.node):
             self._stream = RandomStream("random_stream")
-        self.training = False
         self._as_filed = True
+        self.training = False
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -115,14 +115,21 @@ class OnnxModel(cg.Module):
         return super().__call__(*args, **kwargs)
 
     def train(self, mode: bool = True) -> Self:
-        if self._as_filed:
-            self._as_filed = False
-            self.training = not mode  # so that compiled functions notice the change
+        self._leave_file()
         return super().train(mode)
+
+    def _take_mode(self, mode: bool) -> None:
+        if mode:
+            self._leave_file()
+        super()._take_mode(mode)
+
+    def _leave_file(self) -> None:
+        if self._as_filed:
+            modes.changed(self, "file", None)
+            self._as_filed = False
 
     @property
     def _mode(self) -> str:
-        self._as_filed = self._as_filed and not self.training  # which a module around this one may have set
         return "train" if self.training else "file" if self._as_filed else "eval"
 
     def call(self, *inputs: Any, **named: Any) -> Any:

@@ -190,11 +190,9 @@ def _(weight: Any, indices: Any, padding: int = -1, *_: Any) -> Any:
 @rule("scaled_dot_product_attention", random=True)
 def _(stream: Any, query: Any, key: Any, value: Any, mask: Any = None, p: Any = 0.0, causal: bool = False,
       scale: Any = None, grouped: bool = False) -> Any:
-    if grouped and shape_of(key)[-3] != shape_of(query)[-3]:
-        times = shape_of(query)[-3] // shape_of(key)[-3]
-        key, value = (op.repeat(x, times, axis=-3) for x in (key, value))
     p = number(p, float)
-    return scaled_dot_product_attention(query, key, value, mask, p, bool(causal), scale, draw(stream) if p else None)
+    return scaled_dot_product_attention(query, key, value, mask, p, bool(causal), scale, bool(grouped),
+                                        draw(stream) if p else None)
 
 
 # Interpolation ----------------------------------------------------------------------------------------------------
