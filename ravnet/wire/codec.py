@@ -258,8 +258,8 @@ class _Reader:
 
             return literal_signature(aval_of(attrs[0]), attrs[0])
         if operator is update:
-            plan, placing, numbers = attrs
-            attrs = plan, placing.layout(plan), numbers
+            plan, placing, *numbers = attrs
+            attrs = plan, placing.layout(plan), *numbers
         if any(isinstance(aval, tuple) for aval in avals):
             raise FormatError(f"operator {operator.name} is given a tuple of values.")
         if not operator.variadic and len(avals) != len(operator.inputs):
