@@ -10,12 +10,20 @@ import pytest
 from zkynet.framework import config
 from zkynet.framework.session import current_session
 
+QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
 # Tests compile thousands of small programs and run each once: a fifth of their time is spent on optimizing them. XLA
-# reads this when it starts; what tests run as processes of their own is optimized.
+# reads this when it starts; what tests run as processes of their own is optimized, unless they ask for `quickly`.
 with pytest.MonkeyPatch.context() as _environment:
     if "XLA_FLAGS" not in os.environ:
-        _environment.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+        _environment.setenv("XLA_FLAGS", QUICKLY)
     jax.devices()
+
+
+@pytest.fixture(scope="session")
+def quickly() -> dict[str, str]:
+    """The environment of a process that compiles longer than it computes."""
+    return {"XLA_FLAGS": QUICKLY, **os.environ}
 
 
 @pytest.fixture(autouse=True)

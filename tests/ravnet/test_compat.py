@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -21,9 +20,9 @@ TWO_POINTS = 0.02 + 1e-9
 class Runner:
     """Runs scripts in a folder of their own, with a data folder of their own."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, environment: dict[str, str]):
         self.folder = folder
-        self.environment = {**os.environ, "RAVNET_HOME": str(folder / "home"), "TOKEN": "token",
+        self.environment = {**environment, "RAVNET_HOME": str(folder / "home"), "TOKEN": "token",
                             "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
         self.environment.pop("RAVENVERSE_URL", None)
 
@@ -40,8 +39,8 @@ class Runner:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Runner:
-    return Runner(tmp_path)
+def run(tmp_path: Path, quickly: dict[str, str]) -> Runner:
+    return Runner(tmp_path, quickly)
 
 
 def figure(printed: str, name: str = "Accuracy") -> float:

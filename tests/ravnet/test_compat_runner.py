@@ -20,8 +20,8 @@ from zkynet.framework.errors import InputError
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Runner:
-    return Runner(tmp_path)
+def run(tmp_path: Path, quickly: dict[str, str]) -> Runner:
+    return Runner(tmp_path, quickly)
 
 
 @pytest.fixture

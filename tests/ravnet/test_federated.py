@@ -218,8 +218,8 @@ def test_a_column_takes_part_if_and_only_if_it_keeps_its_limits(tmp_path_factory
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Runner:
-    return Runner(tmp_path)
+def run(tmp_path: Path, quickly: dict[str, str]) -> Runner:
+    return Runner(tmp_path, quickly)
 
 
 @pytest.fixture
