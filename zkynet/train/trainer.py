@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -213,13 +214,15 @@ class Trainer:
 
     def _evaluate(self, feed: Feed) -> dict[str, Any]:
         with self.model.evaluating():
-            totals: Sequence[Any] = []
+            loop = self._loop(feed, feed.size, training=False)
+            carry = self.mesh.copy(loop.start())
             for block in feed.blocks(0, 0, self.mesh.split):
-                loop = self._loop(feed, block.size, training=False)
-                carry, _ = loop.run(self.mesh.copy(loop.start(totals)), block.arrays, block.start, block.stop,
-                                    block.rows)
-                totals = loop.totals(carry)
-            return self.task.results(totals)
+                if block.size != loop.size:
+                    totals = loop.totals(carry)
+                    loop = self._loop(feed, block.size, training=False)
+                    carry = self.mesh.copy(loop.start(totals))
+                carry, _ = loop.run(carry, block.arrays, block.start, block.stop, block.rows)
+            return self.task.results(loop.totals(carry))
 
     def predict(self, *inputs: Any, batch_size: int = 256) -> Any:
         """The model's output for all rows, in evaluation mode, as NumPy arrays.
@@ -242,7 +245,7 @@ class Trainer:
                 for number in range(block.start, block.stop):
                     found = jax.tree.map(np.asarray, output(*(array[number] for array in block.arrays)))
                     rows = min(block.rows - number * block.size, block.size)
-                    parts.append(jax.tree.map(lambda leaf: _rows_of(leaf, rows, block.size), found))  # noqa: B023
+                    parts.append(jax.tree.map(functools.partial(_rows_of, rows=rows, size=block.size), found))
         return jax.tree.map(lambda *found: np.concatenate(found), *parts)
 
     def sample_graph(self) -> Any:
