@@ -159,6 +159,30 @@ def test_prepare_is_part_of_the_program():
     assert trainer.fit((raw, Y), epochs=30, batch_size=10, progress=False)["accuracy"][-1] > 0.9
 
 
+class Hidden(cg.Module):
+    """Inputs of which a share is hidden in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hide = nn.Dropout(0.5)
+
+    def call(self, x: Any, y: Any) -> Any:
+        return self.hide(x), y
+
+
+def test_a_prepare_with_a_mode_is_in_that_of_the_model():
+    shown, hidden = make(optimizer=optim.SGD(lr=0.0)), make(optimizer=optim.SGD(lr=0.0), prepare=Hidden())
+    for trainer in shown, hidden:
+        trainer.fit((X, Y), validation=(X, Y), epochs=1, batch_size=10, progress=False)
+    assert hidden.history["val_loss"] == shown.history["val_loss"] and hidden.history["loss"] != shown.history["loss"]
+    assert hidden.evaluate((X, Y)) == shown.evaluate((X, Y))
+    np.testing.assert_array_equal(hidden.predict((X, Y)), shown.predict(X))
+    assert hidden.modules["prepare"].training
+    hidden.modules["prepare"].eval()
+    hidden.fit((X, Y), epochs=1, batch_size=10, progress=False)
+    assert hidden.history["loss"][1] != shown.history["loss"][0]
+
+
 def test_low_precision_keeps_parameters_and_loss_in_float32():
     trainer = make(precision="bfloat16", metrics=["accuracy"])
     history = trainer.fit((X, Y), epochs=30, batch_size=10, progress=False)

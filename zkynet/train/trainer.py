@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -126,7 +126,7 @@ class Trainer:
         try:
             with explained(feed.size, _LESS_MEMORY):
                 if held_out is not None:
-                    with self.model.evaluating():
+                    with self._evaluating():
                         self._loop(held_out, held_out.size, training=False)  # what does not fit is said before training
                 _tell(callbacks, "on_fit_start", self)
                 while self.position["epoch"] < self.epochs and not self.stop_training:
@@ -150,7 +150,7 @@ class Trainer:
 
     def _build(self, feed: Feed | None = None) -> None:
         """Give layers that wait for their first input their sizes, and the optimizer the parameters."""
-        if any(module.deferred for module in self.model.modules()):
+        if any(module.deferred for part in self.modules.values() for module in part.modules()):
             if feed is None:
                 raise InputError(f"{self.model.functional_name} has layers whose sizes come from the first input: call "
                                  "the model once on an example before its state is saved or restored.")
@@ -162,7 +162,8 @@ class Trainer:
         epoch, first = self.position["epoch"], self.position["step"]
         _tell(callbacks, "on_epoch_start", self, epoch)
         start = time.perf_counter()
-        self.model.train()
+        for module in self.modules.values():
+            module.train()
         EpochRun(self, feed, lambda size: self._loop(feed, size, training=True), callbacks).run()
         logs = self.task.results(self.totals)
         seconds = time.perf_counter() - start
@@ -212,8 +213,15 @@ class Trainer:
     def _evaluated(self, data: Any, batch_size: int) -> Feed:
         return feed_of(data, batch_size, False, self.seed, self._tail("pad", "short"), self.mesh.count)
 
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        with contextlib.ExitStack() as modes:
+            for module in self.modules.values():
+                modes.enter_context(module.evaluating())
+            yield
+
     def _evaluate(self, feed: Feed) -> dict[str, Any]:
-        with self.model.evaluating():
+        with self._evaluating():
             loop = self._loop(feed, feed.size, training=False)
             carry = self.mesh.copy(loop.start())
             for block in feed.blocks(0, 0, self.mesh.split):
@@ -240,7 +248,7 @@ class Trainer:
         feed = feed_of(given if prepared else inputs, batch_size, False, self.seed, "pad")
         output = zkynet.compile((lambda *batch: self.task.forward(batch)[0]) if prepared else self.task.predicted)
         parts = []
-        with self.model.evaluating(), explained(feed.size):
+        with self._evaluating(), explained(feed.size):
             for block in feed.blocks(0, 0):
                 for number in range(block.start, block.stop):
                     found = jax.tree.map(np.asarray, output(*(array[number] for array in block.arrays)))
