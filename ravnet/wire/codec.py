@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from zkynet.framework.avals import Aval, x64_mode
+from zkynet.framework.avals import Aval, aval_of, x64_mode
+from zkynet.framework.binding import checked_attributes
 from zkynet.framework.compile import structure_of
 from zkynet.framework.errors import InputError, ZkynetError
 from zkynet.framework.operator import Signature, _projection, output
@@ -254,8 +255,6 @@ class _Reader:
             return _projection(tupled, _index(attrs[0], len(tupled.aval)))
         avals = tuple([item if item.__class__ is Aval else item.aval for item in inputs])
         if operator is literal:
-            from zkynet.framework.avals import aval_of
-
             return literal_signature(aval_of(attrs[0]), attrs[0])
         if operator is update:
             plan, placing, *numbers = attrs
@@ -265,7 +264,7 @@ class _Reader:
         if not operator.variadic and len(avals) != len(operator.inputs):
             raise FormatError(f"operator {operator.name} takes {len(operator.inputs)} inputs, but is given "
                               f"{len(avals)}.")
-        return operator.signature(operator._checked_attributes(attrs, {}), avals)
+        return operator.signature(checked_attributes(operator, attrs, {}), avals)
 
 
 def _index(number: Any, length: int) -> int:

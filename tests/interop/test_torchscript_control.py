@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torchscript_judge import close, defined, flat, judge, sample, scripted, torch
+from torchscript_judge import assert_close, defined, flat, judge, sample, scripted, torch
 from torchscript_nets import CNN, Counter, Frozen, InPlace, Options, Writing
 
 import zkynet
@@ -68,7 +68,7 @@ def test_bodies_do_what_pytorch_does(body: str):
     theirs = defined(body)
     wanted = flat(theirs(torch.tensor(X)))
     for a, b in zip(flat(torchscript.load(theirs)(X).value), wanted, strict=True):
-        close(a, b)
+        assert_close(a, b)
 
 
 def test_writing_differentiates_and_reaches_what_other_modules_hold():
@@ -110,11 +110,11 @@ def test_buffers_tensors_and_numbers_that_calls_change():
     ours = torchscript.load(theirs)
     for _ in range(3):
         for a, b in zip(flat(ours(X).value), flat(theirs(torch.tensor(X))), strict=True):
-            close(a, b)
+            assert_close(a, b)
     assert ours.calls == theirs.calls == 3 and int(ours.seen.value) == 6
     again = torchscript.to_torch(ours)
     for a, b in zip(flat(again(torch.tensor(X))), flat(theirs(torch.tensor(X))), strict=True):
-        close(a, b)
+        assert_close(a, b)
 
 
 def test_dropout_follows_the_mode_and_the_seed():
@@ -136,9 +136,9 @@ def test_the_mode_of_a_part_is_its_own():
     modes = {name: module.training for name, module in ours.named_modules()}
     assert modes["features.1"] is False and modes["features.5"] is True
     x = sample(4, 1, 8, 8)
-    close(ours(x).value, theirs(torch.tensor(x)))
-    close(ours.state_dict()["features.1.running_mean"], theirs.state_dict()["features.1.running_mean"])
-    close(ours.state_dict()["features.5.running_var"], theirs.state_dict()["features.5.running_var"])
+    assert_close(ours(x).value, theirs(torch.tensor(x)))
+    assert_close(ours.state_dict()["features.1.running_mean"], theirs.state_dict()["features.1.running_mean"])
+    assert_close(ours.state_dict()["features.5.running_var"], theirs.state_dict()["features.5.running_var"])
     assert not dict(torchscript.to_torch(ours).named_modules())["features.1"].training
 
 
@@ -157,7 +157,7 @@ def call_both(ours: Any, theirs: Any, *args: Any, **kwargs: Any) -> None:
     as_theirs = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in kwargs.items()}
     wanted = theirs(*[torch.tensor(a) if isinstance(a, np.ndarray) else a for a in args], **as_theirs)
     for a, b in zip(flat(ours(*args, **kwargs).value), flat(wanted), strict=True):
-        close(a, b)
+        assert_close(a, b)
 
 
 def test_arguments_have_types_defaults_and_names():
@@ -220,7 +220,7 @@ def test_a_second_call_compiles_nothing_and_compile_works():
     assert ours(x + 1).value.shape == (4, 3)
     assert zkynet.compile_stats().compilations == before
     ours.eval()
-    close(zkynet.compile(lambda x: ours(x))(x), ours(x).value)
+    assert_close(zkynet.compile(lambda x: ours(x))(x), ours(x).value)
 
 
 def test_everything_without_a_rule_is_listed_with_its_place():

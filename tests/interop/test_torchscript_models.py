@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torchscript_judge import close, judge, sample, scripted, torch, traced
+from torchscript_judge import assert_close, judge, sample, scripted, torch, traced
 from torchscript_nets import CNN, GPT, MLP, Recurrent
 
 import zkynet
@@ -88,17 +88,17 @@ def test_training_moves_the_same_numbers_and_goes_back(name: str, tmp_path):
                                                        torch.tensor(target.reshape(-1)))
         their_loss.backward()
         their_opt.step()
-        close(loss.value, their_loss, f"loss of step {step}", 1e-4)
+        assert_close(loss.value, their_loss, f"loss of step {step}", 1e-4)
         if step == 2:
             compiled = zkynet.compile_stats().compilations
     assert zkynet.compile_stats().compilations == compiled
     for path, tensor in theirs.state_dict().items():
-        close(ours.state_dict()[ours.aliases.get(path) or path], tensor, path, 1e-4)
+        assert_close(ours.state_dict()[ours.aliases.get(path) or path], tensor, path, 1e-4)
 
     ours.eval()
     back = torchscript.to_torch(ours)
     assert isinstance(back, torch.jit.ScriptModule) and not back.training
-    close(ours(x).value, back(torch.tensor(x)))
+    assert_close(ours(x).value, back(torch.tensor(x)))
     torchscript.save(ours, tmp_path / "trained.pt")
-    close(torchscript.load(tmp_path / "trained.pt")(x).value, back(torch.tensor(x)))
+    assert_close(torchscript.load(tmp_path / "trained.pt")(x).value, back(torch.tensor(x)))
     assert [p.name for p in tmp_path.iterdir()] == ["trained.pt"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from torchscript_judge import close, defined, flat, sample, torch
+from torchscript_judge import assert_close, defined, flat, sample, torch
 
 from zkynet.interop import torchscript
 
@@ -135,4 +135,4 @@ def test_expressions_are_pytorchs(inputs: dict[str, np.ndarray], expressions: li
         if text.startswith(("x.half", "x.norm(")):
             np.testing.assert_allclose(a, b.numpy(), rtol=1e-4, err_msg=text)
         else:
-            close(a, b, text)
+            assert_close(a, b, text)

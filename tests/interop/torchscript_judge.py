@@ -56,7 +56,7 @@ def flat(value: Any) -> list[np.ndarray]:
             for leaf in jax.tree.leaves(value, is_leaf=torch.is_tensor)]
 
 
-def close(ours: Any, theirs: Any, what: str = "output", tolerance: float = 1e-5) -> None:
+def assert_close(ours: Any, theirs: Any, what: str = "output", tolerance: float = 1e-5) -> None:
     a, b = np.asarray(ours), theirs.detach().numpy() if torch.is_tensor(theirs) else np.asarray(theirs)
     assert a.shape == b.shape, f"{what}: shape {a.shape}, PyTorch has {b.shape}"
     assert a.dtype.kind == b.dtype.kind, f"{what}: dtype {a.dtype}, PyTorch has {b.dtype}"
@@ -75,7 +75,7 @@ def judge(theirs: Any, *inputs: Any, gradients: bool = True, tolerance: float = 
     outputs = theirs(*tensors)
     if not gradients:
         for i, (a, b) in enumerate(zip(flat(ours(*inputs).value), flat(outputs), strict=True)):
-            close(a, b, f"output {i}", tolerance)
+            assert_close(a, b, f"output {i}", tolerance)
         return ours
     cotangent = sample(*outputs.shape, seed=1)
     weights = dict(theirs.named_parameters())
@@ -85,11 +85,11 @@ def judge(theirs: Any, *inputs: Any, gradients: bool = True, tolerance: float = 
     own = dict(ours.named_parameters())
     assert list(own) == list(weights)
     value, pulled = vjp(ours, tuple(numbers), wrt=list(own.values()))(*inputs, cotangent=cotangent)
-    close(value, outputs, "output", tolerance)
+    assert_close(value, outputs, "output", tolerance)
     by_input, by_weight = pulled if numbers else ((), pulled)
     for name, a, b, t in zip([*numbers, *own], [*by_input, *by_weight], found, wanted, strict=True):
-        close(a, torch.zeros_like(t) if b is None else b, f"gradient of {name}", tolerance)
+        assert_close(a, torch.zeros_like(t) if b is None else b, f"gradient of {name}", tolerance)
     states = dict(ours.named_states())
     for name, buffer in theirs.named_buffers():
-        close(states[name].value, buffer, f"buffer {name} afterwards", tolerance)
+        assert_close(states[name].value, buffer, f"buffer {name} afterwards", tolerance)
     return ours

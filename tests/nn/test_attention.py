@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from torch_judge import close, judge, load, sample, torch
+from torch_judge import assert_close, judge, load, sample, torch
 
 import zkynet
 from zkynet import nn
@@ -127,11 +127,11 @@ def test_no_query_attends_to_what_is_forbidden_by_booleans() -> None:
     numbers = [torch.tensor(mask) for mask in (ADDED, np.where(LATER, -np.inf, 0.0).astype(np.float32))]
     expected = theirs(*[torch.tensor(Q)] * 3, key_padding_mask=numbers[0], attn_mask=numbers[1])[1]
     assert expected[0, 0].isnan().all() and not expected[:, 1:].isnan().any()
-    close(ours(Q, attn_mask=LATER, key_padding_mask=ADDED)[1].value, expected, "weights")
+    assert_close(ours(Q, attn_mask=LATER, key_padding_mask=ADDED)[1].value, expected, "weights")
     nothing = LATER | (np.arange(QUERIES) == 1)[:, None]
     weights = np.asarray(ours(Q, attn_mask=nothing, key_padding_mask=ADDED)[1].value)
     np.testing.assert_allclose(weights[:, 1], 1 / QUERIES, rtol=1e-6)
-    close(weights[:, 2], expected[:, 2], "weights of another query")
+    assert_close(weights[:, 2], expected[:, 2], "weights of another query")
 
 
 def test_further_keys_are_seen_by_all_that_a_cache_serves() -> None:

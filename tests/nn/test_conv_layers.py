@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch_judge import close, judge, sample, torch
+from torch_judge import assert_close, judge, sample, torch
 
 import zkynet
 from zkynet import nn
@@ -232,7 +232,7 @@ def test_a_call_is_two_nodes_and_costs_no_second_look():
     found = np.asarray(again.value)
     assert zkynet.compile_stats().compilations == compilations
     y = op.conv2d(x, model.first.weight, model.first.bias, padding=1)
-    close(found, op.conv2d(y, model.second.weight, padding=1).value, "the second call")
+    assert_close(found, op.conv2d(y, model.second.weight, padding=1).value, "the second call")
 
 
 def test_a_changed_attribute_counts():
@@ -261,6 +261,6 @@ def test_in_other_precisions_and_transforms():
     with config.precision("bfloat16"):
         low = layer(x).value
     assert low.dtype.name == "bfloat16"
-    close(np.asarray(low, np.float32), expected, "bfloat16", rtol=2e-2)
-    close(zkynet.vmap(layer)(x), expected, "one example at a time")
-    close(zkynet.compile(lambda a: layer(a))(x), expected, "compiled")
+    assert_close(np.asarray(low, np.float32), expected, "bfloat16", rtol=2e-2)
+    assert_close(zkynet.vmap(layer)(x), expected, "one example at a time")
+    assert_close(zkynet.compile(lambda a: layer(a))(x), expected, "compiled")

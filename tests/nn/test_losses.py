@@ -164,12 +164,12 @@ def test_a_loss_is_that_of_torch(row: Row) -> None:
     options = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in row.options.items()}
     for reduction, (value, found) in zip(row.reductions, together, strict=True):
         expected, gradients = theirs(row, getattr(torch.nn, row.name)(**options, reduction=reduction))
-        close(value, expected, f"{row}, {reduction}: value")
+        assert_close(value, expected, f"{row}, {reduction}: value")
         for index, mine, other in zip(row.wrt, found, gradients, strict=True):
-            close(mine, other, f"{row}, {reduction}: gradient of input {index}")
+            assert_close(mine, other, f"{row}, {reduction}: gradient of input {index}")
 
 
-def close(mine: Any, other: np.ndarray, name: str) -> None:
+def assert_close(mine: Any, other: np.ndarray, name: str) -> None:
     mine = np.asarray(mine)
     assert mine.shape == other.shape and mine.dtype == other.dtype, name
     np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6, err_msg=name)
@@ -180,19 +180,19 @@ def test_cosine_similarity(options: dict[str, Any]) -> None:
     row = Row("CosineSimilarity", (A, B), options, (0, 1))
     expected, gradients = theirs(row, torch.nn.CosineSimilarity(**options))
     value, found = ours(row, nn.CosineSimilarity(**options))
-    close(value, expected, "value")
+    assert_close(value, expected, "value")
     for mine, other in zip(found, gradients, strict=True):
-        close(mine, other, "gradient")
+        assert_close(mine, other, "gradient")
 
 
 def test_cosine_similarity_of_vectors_shorter_than_eps() -> None:
     """Their length counts as the constant eps. (PyTorch's gradient there is that of the length all the same.)"""
     module, short = nn.CosineSimilarity(eps=0.1), 1e-3 * A
     value, (gradient,) = zkynet.vjp(lambda x: module(x, B), (0,))(short, cotangent=np.ones(4, np.float32))
-    close(value, F.cosine_similarity(torch.tensor(short), torch.tensor(B), eps=0.1).numpy(), "value")
-    close(gradient, B / np.linalg.norm(B, axis=1, keepdims=True) / np.float32(0.1), "gradient")
+    assert_close(value, F.cosine_similarity(torch.tensor(short), torch.tensor(B), eps=0.1).numpy(), "value")
+    assert_close(gradient, B / np.linalg.norm(B, axis=1, keepdims=True) / np.float32(0.1), "gradient")
     zero = zkynet.vjp(lambda x: module(x, B), (0,))(0.0 * A, cotangent=np.ones(4, np.float32))[1][0]
-    close(zero, np.asarray(gradient), "gradient at zero")
+    assert_close(zero, np.asarray(gradient), "gradient at zero")
 
 
 TWICE = [(row.name, row.options, row.inputs, row.wrt) for row in (
@@ -220,7 +220,7 @@ def test_losses_have_second_derivatives(name: str, options: dict, inputs: tuple,
 def test_cosine_similarity_broadcasts() -> None:
     found = losses.cosine_similarity(A[:, None], B[None], dim=2)
     expected = F.cosine_similarity(torch.tensor(A[:, None]), torch.tensor(B[None]), dim=2)
-    close(found.value, expected.numpy(), "of all pairs")
+    assert_close(found.value, expected.numpy(), "of all pairs")
 
 
 # Connectionist temporal classification ------------------------------------------------------------------------
@@ -259,18 +259,18 @@ def test_ctc_of_a_padded_batch(reduction: str, blank: int) -> None:
     expected = ctc_of_torch(LOGITS, known, LENGTHS, LABEL_LENGTHS, g, reduction=reduction, blank=blank)
     for mine, other, name in zip(ctc(LOGITS, labels, LENGTHS, LABEL_LENGTHS, g, reduction=reduction, blank=blank),
                                  expected, ("value", "gradient"), strict=True):
-        close(mine, other, name)
+        assert_close(mine, other, name)
 
 
 def test_ctc_of_targets_one_after_the_other_and_of_one_example() -> None:
     joined = np.concatenate([row[:n] for row, n in zip(LABELS, LABEL_LENGTHS, strict=True)])
     padded = ctc(LOGITS, LABELS, LENGTHS, LABEL_LENGTHS)
     for mine, other in zip(ctc(LOGITS, joined, [*LENGTHS], tuple(LABEL_LENGTHS)), padded, strict=True):
-        close(mine, np.asarray(other), "joined targets")
+        assert_close(mine, np.asarray(other), "joined targets")
     for reduction in REDUCTIONS:
         expected = ctc_of_torch(LOGITS[:, 0], LABELS[0], 7, 3, reduction=reduction)
         for mine, other in zip(ctc(LOGITS[:, 0], LABELS[0], 7, 3, reduction=reduction), expected, strict=True):
-            close(mine, other, f"one example, {reduction}")
+            assert_close(mine, other, f"one example, {reduction}")
 
 
 def test_ctc_of_impossible_targets() -> None:
@@ -284,7 +284,7 @@ def test_ctc_of_impossible_targets() -> None:
         options = {"reduction": reduction, "zero_infinity": True}
         for mine, other in zip(ctc(logits, labels, lengths, label_lengths, g, **options),
                                ctc_of_torch(logits, labels, lengths, label_lengths, g, **options), strict=True):
-            close(mine, other, f"zero_infinity, {reduction}")
+            assert_close(mine, other, f"zero_infinity, {reduction}")
 
 
 def test_ctc_far_from_zero_and_over_many_steps() -> None:
@@ -294,7 +294,7 @@ def test_ctc_far_from_zero_and_over_many_steps() -> None:
     labels, lengths, label_lengths = rng.integers(1, 4, (2, 20)), np.array([60, 51]), np.array([20, 7])
     value, gradient = ctc(logits, labels, lengths, label_lengths, reduction="sum")
     expected, other = ctc_of_torch(logits, labels, lengths, label_lengths, reduction="sum")
-    close(value, expected, "value")
+    assert_close(value, expected, "value")
     np.testing.assert_allclose(gradient, other, atol=2e-3)  # where paths are nearly equal, of numbers around 1e4
 
 
@@ -349,8 +349,8 @@ def test_losses_inside_a_compiled_step() -> None:
     step = zkynet.compile(lambda x, t: zkynet.value_and_grad(loss, argnums=(0,))(x, t))
     value, (gradient,) = step(X, T)
     expected, (other,) = zkynet.value_and_grad(loss, argnums=(0,))(X, T)
-    close(value, np.asarray(expected), "value")
-    close(gradient, np.asarray(other), "gradient")
+    assert_close(value, np.asarray(expected), "value")
+    assert_close(gradient, np.asarray(other), "gradient")
 
 
 def test_a_mean_over_nothing_is_nan_and_moves_nothing() -> None:
@@ -384,8 +384,8 @@ def test_masked_logits_stay_finite() -> None:
         value, (gradient,) = ours(row, nn.CrossEntropyLoss(weight=weight))
         assert np.isfinite(value) and np.isfinite(gradient).all()
         expected, (other,) = theirs(row, torch.nn.CrossEntropyLoss(None if weight is None else torch.tensor(weight)))
-        close(value, expected, "value")
-        close(gradient, other, "gradient")
+        assert_close(value, expected, "value")
+        assert_close(gradient, other, "gradient")
 
 
 def test_bfloat16_stays_bfloat16() -> None:

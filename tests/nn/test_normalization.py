@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch_judge import close, judge, load, sample, torch
+from torch_judge import assert_close, judge, load, sample, torch
 
 import zkynet
 from zkynet import nn
@@ -65,12 +65,12 @@ def test_running_statistics_of_several_steps(kind, shape, momentum):
         ours(x)  # not looked at: the next call continues from it all the same
         theirs(torch.tensor(x))
     for name, buffer in theirs.named_buffers():
-        close(getattr(ours, name).value, buffer, name)
+        assert_close(getattr(ours, name).value, buffer, name)
     ours.eval()
     theirs.eval()
-    close(ours(x).value, theirs(torch.tensor(x)), "evaluated")
+    assert_close(ours(x).value, theirs(torch.tensor(x)), "evaluated")
     for name, buffer in theirs.named_buffers():
-        close(getattr(ours, name).value, buffer, f"{name} after evaluation")
+        assert_close(getattr(ours, name).value, buffer, f"{name} after evaluation")
 
 
 LAYER = {
@@ -110,9 +110,9 @@ def test_float32_far_from_zero_is_as_good_as_float64(name):
     y = exact(at)
     expected = torch.autograd.grad(y, [at, *exact.parameters()], torch.tensor(cotangent.astype(np.float64)))
     value, (by_input, by_parameter) = zkynet.vjp(ours, 0, wrt=ours.parameters())(x, cotangent=cotangent)
-    close(value, y.float(), "output")
+    assert_close(value, y.float(), "output")
     for found, right in zip((by_input, *by_parameter), expected, strict=True):
-        close(found, right.float(), "gradient")
+        assert_close(found, right.float(), "gradient")
 
 
 def test_long_sums_far_from_zero_keep_their_digits():
@@ -121,7 +121,7 @@ def test_long_sums_far_from_zero_keep_their_digits():
     wide = x.astype(np.float64)
     level, spread = wide.mean((0, 2, 3), keepdims=True), wide.var((0, 2, 3), keepdims=True)
     layer: Any = nn.BatchNorm2d(2)
-    close(layer(x).value, ((wide - level) / np.sqrt(spread + 1e-5)).astype(np.float32), "output")
+    assert_close(layer(x).value, ((wide - level) / np.sqrt(spread + 1e-5)).astype(np.float32), "output")
 
 
 def test_second_derivatives():
@@ -137,7 +137,7 @@ def test_second_derivatives():
     (first,) = torch.autograd.grad((theirs(at) - theirs.bias).pow(3).sum(), at, create_graph=True)
     expected = torch.autograd.grad((first * torch.tensor(direction)).sum(), [at, theirs.weight])
     for found, right in zip(zkynet.grad(slope, (0, 1))(x, given), expected, strict=True):
-        close(found, right, "second derivative", rtol=2e-5)
+        assert_close(found, right, "second derivative", rtol=2e-5)
 
 
 def test_sizes_come_from_the_first_input():
@@ -162,14 +162,14 @@ def test_a_state_without_the_number_of_batches_is_loaded():
     state = {name: held.numpy() for name, held in theirs.state_dict().items() if name != "num_batches_tracked"}
     ours(sample(*PLAIN))
     assert ours.load_state_dict(state) == ([], [])
-    close(ours.eval()(sample(*PLAIN)).value, theirs.eval()(torch.tensor(sample(*PLAIN))), "output")
+    assert_close(ours.eval()(sample(*PLAIN)).value, theirs.eval()(torch.tensor(sample(*PLAIN))), "output")
     assert ours.state_dict()["num_batches_tracked"] == 1
 
 
 def test_a_number_of_channels_that_nothing_depends_on():
     ours, theirs = nn.InstanceNorm1d(5), torch.nn.InstanceNorm1d(5)
     with pytest.warns(UserWarning, match="num_features"):
-        close(ours(sample(*SMALL)).value, theirs(torch.tensor(sample(*SMALL))), "output")
+        assert_close(ours(sample(*SMALL)).value, theirs(torch.tensor(sample(*SMALL))), "output")
 
 
 def test_half_precision_keeps_its_statistics_in_float32():
@@ -180,8 +180,8 @@ def test_half_precision_keeps_its_statistics_in_float32():
         assert y.root.dtype.name == "bfloat16"
         assert layer.running_mean.value.dtype == np.float32
     low = np.asarray(op.cast(x, dtype="bfloat16").value).astype(np.float32)
-    close(layer.running_mean.value, 0.1 * low.mean(0), "running mean")
-    close(np.asarray(y.value).astype(np.float32), (low - low.mean(0)) / low.std(0), "output", rtol=1e-2)
+    assert_close(layer.running_mean.value, 0.1 * low.mean(0), "running mean")
+    assert_close(np.asarray(y.value).astype(np.float32), (low - low.mean(0)) / low.std(0), "output", rtol=1e-2)
 
 
 def test_few_nodes():
@@ -220,10 +220,10 @@ def test_training_steps_compile_once():
         loss = (theirs(torch.tensor(x)) - 1.0).square().mean()
         loss.backward()
         optimizer.step()
-        close(found, loss, f"loss of step {i}")
+        assert_close(found, loss, f"loss of step {i}")
     assert zkynet.compile_stats().compilations == before
     for name, held in theirs.state_dict().items():
-        close(ours.state_dict()[name], held, name)
+        assert_close(ours.state_dict()[name], held, name)
 
 
 FLOAT: Any = 3.0

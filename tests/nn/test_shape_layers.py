@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch_judge import close, judge, sample, torch
+from torch_judge import assert_close, judge, sample, torch
 
 import zkynet
 from zkynet import nn
@@ -140,7 +140,7 @@ def test_a_given_table():
     table = sample(4, 3)
     ours = nn.Embedding.from_pretrained(table, padding_idx=1)
     theirs = torch.nn.Embedding.from_pretrained(torch.tensor(table), padding_idx=1)
-    close(ours(INDICES % 4).value, theirs(torch.tensor(INDICES % 4)), "rows")
+    assert_close(ours(INDICES % 4).value, theirs(torch.tensor(INDICES % 4)), "rows")
     assert ours.parameters(trainable=True) == [] and not theirs.weight.requires_grad
     assert nn.Embedding.from_pretrained(table, freeze=False).parameters(trainable=True) != []
     for frozen in (True, False):
@@ -197,7 +197,7 @@ def test_the_same_input_twice_is_not_confused_with_two(same_first: bool) -> None
     theirs.load_state_dict({name: torch.tensor(np.asarray(value)) for name, value in forms.form.state_dict().items()})
     pairs = [(x, x), (x, z), (z, x), (x, x)]
     expected = [theirs(torch.tensor(a), torch.tensor(b)) for a, b in (pairs if same_first else pairs[1:])]
-    close(forms(x, z).value, torch.stack(expected), "forms")
+    assert_close(forms(x, z).value, torch.stack(expected), "forms")
 
 
 # Errors -----------------------------------------------------------------------------------------------------
@@ -277,14 +277,14 @@ def test_a_shape_is_looked_at_once_and_values_every_time():
         x = sample(*shape, seed=seed)
         layer.weight.value = float(seed)
         y, again = layer(x).value
-        close(y, np.exp(x) * seed + x, f"call {seed}")
-        close(again, x, "the input itself")
+        assert_close(y, np.exp(x) * seed + x, f"call {seed}")
+        assert_close(again, x, "the input itself")
     assert layer._looks == 2
     layer.eval()
     _ = layer(sample(3))
     assert layer._looks == 3  # an attribute changed, so whatever depends on attributes is looked at again
     gradient = zkynet.grad(lambda x: op.sum(layer(x)[0]), wrt=[layer.weight])(sample(3))
-    close(gradient[0], np.exp(sample(3)).sum(), "gradient of the weight")
+    assert_close(gradient[0], np.exp(sample(3)).sum(), "gradient of the weight")
 
 
 def test_what_is_recorded_holds_no_graph():

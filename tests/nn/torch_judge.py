@@ -66,18 +66,18 @@ def judge(ours: cg.Module, theirs: Any, *inputs: Any, rtol: float = 1e-5, atol: 
 
     assert jax.tree.structure(value) == jax.tree.structure(outputs), "the outputs have another form than torch's"
     for index, (a, b) in enumerate(zip(jax.tree.leaves(value), flat, strict=True)):
-        close(a, b, f"output {index}", rtol, atol)
+        assert_close(a, b, f"output {index}", rtol, atol)
     given = [leaf for number in numbers for leaf in jax.tree.leaves(inputs[number])]
     found = [g for g, leaf in zip(jax.tree.leaves(by_input), given, strict=True) if _floating(leaf)]
     for index, (a, b, x) in enumerate(zip(found, gradients[:len(leaves)], leaves, strict=True)):
-        close(a, torch.zeros_like(x) if b is None else b, f"gradient of floating input {index}", rtol, atol)
+        assert_close(a, torch.zeros_like(x) if b is None else b, f"gradient of floating input {index}", rtol, atol)
     named = dict(zip(own, by_parameter, strict=True))
     for (name, weight), b in zip(weights.items(), gradients[len(leaves):], strict=True):
-        close(named[name], torch.zeros_like(weight) if b is None else b, f"gradient of {name}", rtol, atol)
+        assert_close(named[name], torch.zeros_like(weight) if b is None else b, f"gradient of {name}", rtol, atol)
     states = dict(ours.named_states())
     for name, buffer in theirs.named_buffers():
         if name in states:
-            close(states[name].value, buffer, f"state {name} afterwards", rtol, atol)
+            assert_close(states[name].value, buffer, f"state {name} afterwards", rtol, atol)
     return value
 
 
@@ -89,7 +89,7 @@ def load(ours: cg.Module, state: Mapping[str, Any]) -> None:
     ours.load_state_dict({name: tensor.detach().numpy() for name, tensor in state.items()}, strict=False)
 
 
-def close(ours: Any, theirs: Any, what: str, rtol: float = 1e-5, atol: float = 1e-7) -> None:
+def assert_close(ours: Any, theirs: Any, what: str, rtol: float = 1e-5, atol: float = 1e-7) -> None:
     """Equal shape and kind of dtype, the same infinities, and no difference beyond rtol of the largest element."""
     a, b = np.asarray(ours), theirs.detach().numpy() if torch.is_tensor(theirs) else np.asarray(theirs)
     assert a.shape == b.shape, f"{what}: shape {a.shape}, torch has {b.shape}"

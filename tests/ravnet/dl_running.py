@@ -46,7 +46,7 @@ def held_numbers(graph: GraphRecord, held: Iterable[Held]) -> list[int]:
     return numbers
 
 
-def close(ours: Any, theirs: Any, tolerance: float = TOLERANCE) -> None:
+def assert_close(ours: Any, theirs: Any, tolerance: float = TOLERANCE) -> None:
     """Ours agrees with torch's tensor to the tolerance, relative to the largest element where that is above 1."""
     theirs = theirs.detach().numpy() if hasattr(theirs, "detach") else np.asarray(theirs)
     ours = np.asarray(ours)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dl_running import close, new_graph, run
+from dl_running import assert_close, new_graph, run
 
 from ravnet.dl import Functional, layers
 from ravnet.dl.layer import Layer
@@ -142,7 +142,7 @@ def test_layer_trains_as_torchs(name: str):
     ops.append(model._forward_pass(graph.tensor(x), training="False"))
     judged.append(both(torch.tensor(x)))
     for ours, their in zip(run(graph, *ops), judged, strict=True):
-        close(ours, their)
+        assert_close(ours, their)
 
 
 def test_the_batches_of_an_embedding_train_as_torchs():
@@ -166,7 +166,7 @@ def test_the_batches_of_an_embedding_train_as_torchs():
         (theirs(torch.tensor(given.astype(np.int64).copy()))**2).mean().backward()
         stepper.step()
     (ours,) = run(graph, model._forward_pass(graph.tensor(rows), training=False))
-    close(ours, theirs(torch.tensor(rows)))
+    assert_close(ours, theirs(torch.tensor(rows)))
 
 
 def test_pooling_returns_indices():
@@ -175,7 +175,7 @@ def test_pooling_returns_indices():
     y, indices = layers.MaxPooling2D(3, stride=2, padding=1, return_indices="True")._forward_pass(graph.tensor(x))
     ours = run(graph, y, indices)
     theirs = tnn.MaxPool2d(3, stride=2, padding=1, return_indices=True)(torch.tensor(x))
-    close(ours[0], theirs[0], 0.0)
+    assert_close(ours[0], theirs[0], 0.0)
     assert np.array_equal(ours[1], theirs[1].numpy())
 
 
@@ -212,11 +212,11 @@ def test_layers_without_parameters(name: str):
     layer, inputs, wanted = JOINED[name]
     graph = new_graph()
     (found,) = run(graph, layer._forward_pass(*[graph.tensor(array) for array in inputs]))
-    close(found, wanted)
+    assert_close(found, wanted)
 
 
 def test_several_inputs_may_come_as_a_list():
     graph = new_graph()
     layer = layers.Concat(axis=0)
     (found,) = run(graph, layer._forward_pass([graph.tensor(A), B]))
-    close(found, np.concatenate([A, B]))
+    assert_close(found, np.concatenate([A, B]))

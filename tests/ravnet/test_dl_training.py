@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dl_running import close, held_numbers, new_graph, run, values
+from dl_running import assert_close, held_numbers, new_graph, run, values
 
 from ravnet.api.graph import GraphRecord
 from ravnet.dl import Functional, NeuralNetwork, layers, optimizers
@@ -53,9 +53,9 @@ def compare(graph: GraphRecord, model: Functional, theirs: Any, losses: list[Any
     numbers = [loss.number for loss in losses] + held_numbers(graph, held)
     found = values(graph.activate(), numbers)
     for ours, their in zip(found[:len(losses)], judged, strict=True):
-        close(ours, their)
+        assert_close(ours, their)
     for ours, their in zip(found[len(losses):], theirs.state_dict().values(), strict=True):
-        close(ours, their)
+        assert_close(ours, their)
 
 
 OPTIMIZERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
@@ -193,7 +193,7 @@ def test_frozen_layers_stay_and_a_layer_that_comes_later_is_trained():
         ops.append(loss)
         judged.append(their_loss)
     for ours, their in zip(run(graph, *ops), judged, strict=True):
-        close(ours, their)
+        assert_close(ours, their)
 
 
 def test_one_layer_used_twice_shares_its_weights():
@@ -223,7 +223,7 @@ def test_one_layer_used_twice_shares_its_weights():
         judged.append(their_loss)
     assert [unit.name for unit in units(model)] == ["Dense_1"]
     for ours, their in zip(run(graph, *ops), judged, strict=True):
-        close(ours, their)
+        assert_close(ours, their)
 
 
 def test_two_models_in_one_loss_step_apart():
@@ -252,7 +252,7 @@ def test_two_models_in_one_loss_step_apart():
         judged.append(their_loss)
     assert len(graph.recorder.graph.programs()) == 2
     for ours, their in zip(run(graph, *ops), judged, strict=True):
-        close(ours, their)
+        assert_close(ours, their)
 
 
 # The seed's model ---------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dl_running import close, held_numbers, new_graph, run, values
+from dl_running import assert_close, held_numbers, new_graph, run, values
 
 from ravnet.dl.v1 import NeuralNetwork
 from ravnet.dl.v1.layers import Activation, BatchNormalization, Conv2D, Dense, Dropout, Flatten, MaxPooling2D
@@ -36,7 +36,7 @@ def test_batch_norm_keeps_momentum_of_the_old_statistics():
         judge.eval()
         found = values(graph.activate(), [*numbers, after.number])
         for ours, theirs in zip(found, (judge.running_mean, judge.running_var, judge(torch.tensor(x))), strict=True):
-            close(ours, theirs)
+            assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize(("filter_shape", "stride", "size"), [((3, 3), 1, (7, 6)), ((3, 3), 2, (4, 3)),
@@ -49,7 +49,8 @@ def test_convolution_padded_by_same(filter_shape: Any, stride: Any, size: tuple[
     (found,) = run(graph, out)
     height, width = layer.window
     padded = tnn.functional.pad(torch.tensor(IMAGES), ((width - 1) // 2, width // 2, (height - 1) // 2, height // 2))
-    close(found, tnn.functional.conv2d(padded, torch.tensor(weights["weight"]), torch.tensor(weights["bias"]), stride))
+    weight, bias = torch.tensor(weights["weight"]), torch.tensor(weights["bias"])
+    assert_close(found, tnn.functional.conv2d(padded, weight, bias, stride))
 
 
 @pytest.mark.parametrize(("given", "size"), [({}, (7, 6)), ({"stride": 2}, (4, 3)),
@@ -61,7 +62,7 @@ def test_pooling_padded_by_same_ignores_the_padding(given: dict[str, Any], size:
     assert found.shape == (6, 2, *size)
     padding = (0, 1, 0, 1) if layer.padding == "same" else (0, 0, 0, 0)
     padded = tnn.functional.pad(torch.tensor(negative), padding, value=-np.inf)
-    close(found, tnn.functional.max_pool2d(padded, layer.window, layer.stride), 0.0)
+    assert_close(found, tnn.functional.max_pool2d(padded, layer.window, layer.stride), 0.0)
 
 
 @pytest.mark.parametrize(("ours", "judge"), [
@@ -96,7 +97,7 @@ def test_a_cnn_trains_as_torchs(ours: Any, judge: Any):
     losses.append(model.predict(x))
     judged.append(theirs(torch.tensor(IMAGES)))
     for own, their in zip(run(graph, *losses), judged, strict=True):
-        close(own, their)
+        assert_close(own, their)
 
 
 def test_summary_and_pickle(capsys: pytest.CaptureFixture[str]):

@@ -161,25 +161,25 @@ def test_the_same_data_is_stored_once():
 # Refusals ------------------------------------------------------------------------------------------------
 
 
-def refused(content: bytes, text: str, **limits: Any) -> None:
+def assert_refused(content: bytes, text: str, **limits: Any) -> None:
     with pytest.raises(FormatError, match=text):
         decode(content, Limits(**limits))
 
 
 def test_what_is_no_call_graph_is_refused():
     content = encode(GRAPHS["a loop"]())
-    refused(b"", "no call-graph file")
-    refused(b"PK\x03\x04" + content, "no call-graph file")
-    refused(content[:-1], "damaged")
-    refused(content[:-1] + bytes([content[-1] ^ 1]), "damaged")
+    assert_refused(b"", "no call-graph file")
+    assert_refused(b"PK\x03\x04" + content, "no call-graph file")
+    assert_refused(content[:-1], "damaged")
+    assert_refused(content[:-1] + bytes([content[-1] ^ 1]), "damaged")
 
 
 def test_limits():
     content = encode(GRAPHS["training of an MLP"]())
-    refused(content, "bytes, more than", file_bytes=100)
-    refused(content, "bytes, more than", document_bytes=100)
-    refused(content, "3 calls, more than the 2", calls=2)
-    refused(content, "operators, more than the 10", operators=10)
-    refused(content, "leaves, more than the 1", leaves=1)
-    refused(content, "bytes, more than the 16", value_bytes=16)
-    refused(encode(GRAPHS["a custom operator"]()), "not allowed", exported=False)
+    assert_refused(content, "bytes, more than", file_bytes=100)
+    assert_refused(content, "bytes, more than", document_bytes=100)
+    assert_refused(content, "3 calls, more than the 2", calls=2)
+    assert_refused(content, "operators, more than the 10", operators=10)
+    assert_refused(content, "leaves, more than the 1", leaves=1)
+    assert_refused(content, "bytes, more than the 16", value_bytes=16)
+    assert_refused(encode(GRAPHS["a custom operator"]()), "not allowed", exported=False)

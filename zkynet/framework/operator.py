@@ -18,8 +18,9 @@ import numpy as np
 from jax.core import Tracer
 
 from . import config
-from .attributes import exact, freeze, interned, tells_apart
+from .attributes import exact
 from .avals import Aval, aval_like, aval_of, x64_mode
+from .binding import bind
 from .errors import GraphError, InputError, ShapeError, TracedValueError, ZkynetError
 from .leaves import as_node, unwrap
 from .nodes import LeafNode, Node, OperatorNode, register_end
@@ -192,6 +193,11 @@ class Operator:
             unwrap(out, self)  # raises
         return tuple(map(aval_like, out)) if isinstance(out, tuple) else aval_like(out)
 
+    def _check_ready(self) -> None:
+        if not self._ready:
+            raise GraphError(f"{type(self).__name__} was used before Operator.__init__: call super().__init__(...) "
+                             "with its inputs at the start of __init__.")
+
     def signature(self, attrs: tuple, in_avals: tuple[Aval, ...]) -> Signature:
         """That of these attributes and inputs in the present mode; in 64 bits also where an input is of that mode."""
         wide = (config.casts or not in_avals) and x64_mode()
@@ -226,73 +232,15 @@ class Operator:
     def __call__(self, *args: Any, **attributes: Any) -> Any:
         """Make the node of this operator applied to `args`; inputs first, then static attributes."""
         if attributes or len(args) != self._plain_inputs:
-            args, attrs = self._bind(args, attributes)
+            args, attrs = bind(self, args, attributes)
         else:
             attrs = ()
         return apply(self._same or self._share(), args, attrs)
 
-    def _bind(self, args: tuple, attributes: dict[str, Any]) -> tuple[tuple, tuple]:
-        if not self._ready:
-            raise GraphError(f"{type(self).__name__} was used before Operator.__init__: call super().__init__(...) "
-                             "with its inputs at the start of __init__.")
-        if self.variadic:
-            if args and isinstance(args[0], (list, tuple)):
-                args, extra = tuple(args[0]), args[1:]
-            else:
-                extra = ()
-        elif len(args) < len(self.inputs):
-            args, extra, attributes = self._split_positional(args, attributes)
-        else:
-            args, extra = args[:len(self.inputs)], args[len(self.inputs):]
-        return args, self._bound_attributes(extra, attributes)
-
-    def _bound_attributes(self, extra: tuple, attributes: dict[str, Any]) -> tuple:
-        """The interned attributes, by position and name; remembered for plain values, as most calls repeat."""
-        key: list[Any] = []
-        for value in extra:
-            if not tells_apart(value):
-                return self._checked_attributes(extra, attributes)
-            key += value.__class__, value
-        for name, value in attributes.items():
-            if not tells_apart(value):
-                return self._checked_attributes(extra, attributes)
-            key += name, value.__class__, value
-        remembered = tuple(key)
-        found = self._bound.get(remembered)
-        if found is None:
-            found = self._bound[remembered] = self._checked_attributes(extra, attributes)
-        return found
-
-    def _checked_attributes(self, extra: tuple, attributes: dict[str, Any]) -> tuple:
-        values = dict(self.attributes)
-        values.update(zip(self.attributes, extra))  # noqa: B905 - the length is checked below
-        unknown = [name for name in attributes if name not in values]
-        if unknown or len(extra) > len(self.attributes):
-            wrong = ", ".join(unknown) or f"{len(extra)} positional attributes"
-            known = ", ".join(self.attributes) or "none"
-            raise InputError(f"operator {self.name} does not take {wrong}; its attributes are: {known}.")
-        values.update(attributes)
-        return interned([freeze(value, name, self) for name, value in values.items()])
-
-    def _split_positional(self, args: tuple, attributes: dict[str, Any]) -> tuple[tuple, tuple, dict[str, Any]]:
-        """Tell inputs (by position or keyword) from attributes given by position."""
-        count = len(self.inputs)
-        inputs, extra = list(args[:count]), args[count:]
-        if len(inputs) < count:
-            attributes = dict(attributes)
-            for variable in self.inputs[len(inputs):]:
-                if variable.short_name not in attributes:
-                    raise InputError(
-                        f"operator {self.name} is missing its input {variable.short_name!r}: it takes "
-                        f"({', '.join(v.short_name for v in self.inputs)}) but got {len(args)} inputs.")
-                inputs.append(attributes.pop(variable.short_name))
-        return tuple(inputs), extra, attributes
-
     def _share(self) -> Operator:
         """The instance under whose identity structures are cached: equal operators made anew in every call
         share one, so that writing `Multiply()(a, b)` inside `call()` compiles once."""
-        if not self._ready:
-            self._bind((), {})
+        self._check_ready()
         own = {k: v for k, v in self.__dict__.items() if k not in _ENGINE_FIELDS}
         try:
             key = (type(self), self.name, tuple(v.short_name for v in self.inputs),

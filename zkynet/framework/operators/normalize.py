@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ..binding import bound_attributes
 from ..errors import InputError
 from ..nodes import Node
 from ..operator import apply
@@ -187,7 +188,7 @@ def moved_moments(average, variance, count, x, *, axis, momentum):
 
 @functools.lru_cache(maxsize=4096, typed=True)
 def _remembered(operator: Any, *values: Any) -> tuple:
-    return operator._bound_attributes(values, {})
+    return bound_attributes(operator, values, {})
 
 
 def _attributes(operator: Any, *values: Any) -> tuple:
@@ -196,7 +197,7 @@ def _attributes(operator: Any, *values: Any) -> tuple:
     try:
         return _remembered(operator, *values)
     except TypeError:  # a list
-        return operator._bound_attributes(values, {})
+        return bound_attributes(operator, values, {})
 
 
 def _inputs(inputs: tuple, weight: Any, bias: Any, name: str) -> tuple:
