@@ -122,6 +122,8 @@ ALONG = [
     Case("gather", lambda x: op.gather(x, [[0], [2]], axis=-1), lambda x: jnp.array([[x[0, 0]], [x[1, 2]]]), (A,),
          "one of each line"),
     Case("gather", lambda x: op.gather(x, np.zeros((0, 3), int)), lambda x: x[:0], (A,), "no positions"),
+    Case("gather", lambda x: op.gather(x, jnp.uint8([[1]]), axis=1), lambda x: x[:, 1:2], (sample(1, 300),),
+         "small positions on a long axis"),
     Case("gather", lambda x, i: op.take_along_axis(x, i, axis=0),
          lambda x, i: jnp.take_along_axis(x, i, 0), (A, np.array([[1], [1], [0]])), "take_along_axis broadcasts"),
     Case("take_along_axis", lambda x: op.take_along_axis(x, op.argmax(x, axis=1, keepdims=True)),

@@ -123,6 +123,8 @@ CASES = [
     of("slogdet", "negative", -square(3, 3), lambda x: tuple(jnp.linalg.slogdet(x))),
 
     einstein("ij,jk->ik", (2, 3), (3, 2)),
+    einstein("...i,...i->i", (5, 3), (1, 3), label="summed, of length 1 in one of them"),
+    einstein("ij,ij->j", (4, 1), (1, 3), label="both broadcast"),
     einstein("ij,jk", (2, 3), (3, 2)),
     einstein("ij->j", (2, 3)),
     einstein("ij->ji", (2, 3)),

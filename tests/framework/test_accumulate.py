@@ -69,6 +69,15 @@ def test_parts_of_parts_stay_in_place() -> None:
     np.testing.assert_array_equal(total.value, sum(part.value for part in parts) + X * X)
 
 
+def test_thousands_of_parts_are_no_recursion() -> None:
+    x = op.identity(X)
+    part = gradient_node(READS["row"], x)
+    parts = part
+    for _ in range(1500):
+        parts = plus(parts, part)
+    assert plus(op.square(x), parts).name == "add_at"
+
+
 def unrolled(o: Any, x: Any, place: Callable[[int], Any]) -> Any:
     state = x[0]
     for step in range(1, 16):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from checks import f32, floats, module, same
 
+import zkynet
 from zkynet.framework import cg, op
 from zkynet.framework.errors import InputError, ShapeError
 
@@ -168,6 +169,8 @@ def test_a_tuple_result_unpacks():
     assert (first.value, second.value) == (4, 9)
     second.back()
     assert second.children[0].gvalue == 6
+    pair = module(lambda x: (op.add(x, 1.0), op.square(x)))(3.0)
+    assert len(pair) == 2 and [node.value for node in list(pair)] == [4, 9]
 
 
 @pytest.mark.parametrize("value", ["text", np.array(["a"]), np.array([object()]), object(), {1, 2},
@@ -186,6 +189,18 @@ def test_a_number_too_large_for_its_dtype_is_refused_at_once():
         op.add(2**40, 1)
     with pytest.raises(InputError, match="x"):
         DOUBLE(2**40)
+    for value in (np.array([2**40, 1]), [2**31], np.uint64(2**32)):
+        with pytest.raises(InputError, match=r"do not fit into u?int32"):
+            DOUBLE(value)
+    with pytest.raises(InputError, match="do not fit into int32"):
+        cg.Parameter("p", np.array([-2**31 - 1]))
+
+
+def test_a_list_of_nodes_is_no_array():
+    with pytest.raises(InputError, match=r"list with nodes in it.*op.stack"):
+        zkynet.grad(lambda x: op.sum([x, x * x]))(3.0)
+    with pytest.raises(InputError, match=r"list with nodes in it"):
+        op.square([[op.sin(1.0)], [2.0]])
 
 
 def test_a_variable_is_no_value():

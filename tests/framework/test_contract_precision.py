@@ -14,6 +14,7 @@ from checks import f32, floats, module, same
 
 import zkynet
 from zkynet.framework import cg, op
+from zkynet.framework.compile import count_compilations
 from zkynet.framework.errors import DeviceError
 
 W = cg.Parameter("w", f32([0.1, 0.2]))
@@ -79,6 +80,31 @@ def test_states_and_parameters_keep_their_dtype_in_every_precision():
         with zkynet.precision(name):
             _ = m(f32([1, 1])).value
             assert state.value.dtype == "float32"
+
+
+def test_a_state_that_was_computed_in_float64_does_not_keep_that_mode():
+    class Count(cg.Module):
+        def __init__(self):
+            super().__init__(inputs=(cg.Variable("x"),))
+            self.sum = cg.State("sum", np.zeros(3, np.float32))
+
+        def call(self, x):
+            self.sum.value = self.sum + x
+            return op.argmax(self.sum)
+
+    m = Count()
+    with zkynet.precision("float64"):
+        _ = m(f32([1, 2, 3])).value
+    assert not m.sum.aval.x64 and m(f32([1, 2, 3])).value.dtype == np.int32
+    same(m.sum.value, f32([2, 4, 6]))
+
+
+def test_numpys_float64_is_what_jax_makes_of_it():
+    repeated = zkynet.compile(lambda x: op.scan(lambda c, _: (c * 2.0, c), x, length=3)[0])
+    same(repeated(np.ones(2)), f32([8, 8]))
+    with count_compilations() as count:
+        same(repeated(f32([1, 1])), f32([8, 8]))
+    assert count() == 0
 
 
 def test_precisions_nest_and_end_also_by_an_exception():

@@ -73,6 +73,27 @@ def test_nan_checks_name_a_backward_operator_with_the_line_of_its_forward_node()
         result.grad(root.input("x"))
 
 
+def test_nan_checks_look_into_compiled_functions():
+    compiled, x = zkynet.compile(Model()), np.array([-1.0, 2.0], np.float32)
+    assert np.isnan(compiled(x))
+    with pytest.raises(NonFiniteError, match=r"operator log gave nan .* in Model.scale, made at .*test_debug.py"), \
+            nan_checks():
+        compiled(x)
+
+
+def test_nan_checks_of_nothing():
+    with pytest.raises(NonFiniteError, match="empty"), nan_checks():
+        _ = op.mean(np.zeros(0, np.float32)).value
+
+
+def test_looking_for_what_is_not_finite_leaves_gradients_as_they_were():
+    root = cg.Module.build("Double", lambda x: x * 2.0, (cg.Variable("x"),))
+    result = root(3.0)
+    result.back(5.0)
+    assert find_nonfinite(result) is None
+    assert result.grad(root.input("x")) == 10
+
+
 def test_nan_checks_pass_what_is_finite_unchanged():
     x = np.array([1.0, 2.0], np.float32)
     with nan_checks():

@@ -233,6 +233,7 @@ def test_module_is_checked_in_its_parameters_and_left_as_it_was() -> None:
     for name, value in module.state_dict().items():
         assert value.dtype == np.float32
         np.testing.assert_array_equal(value, before[name])
+    assert not module.w.aval.x64 and op.argmax(module(sample(2))).dtype == np.int32
 
     class Wrong(cg.Module):
         def __init__(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import jax
 import numpy as np
 import pytest
@@ -104,6 +107,20 @@ def test_calls_that_were_not_computed_yet_count_in_order():
     assert m.count.value == 3
     same(results[0].value, X / 2)
     assert m.count.value == 3
+
+
+@pytest.mark.parametrize("computed", [False, True])
+def test_a_gradient_that_is_read_late_takes_back_no_later_update(computed):
+    m = Running()
+    total = op.sum(m(X))
+    total.back()
+    if computed:
+        _ = total.value
+    second = m(X * 2)
+    same(total.grad(m.param("w")), np.sum(X / 2))
+    _ = second.value
+    assert m.count.value == 2
+    same(m.mean.value, X / 4 + X)
 
 
 def test_gradients_do_not_flow_into_earlier_calls():
@@ -239,6 +256,15 @@ def test_an_integer_state_does_not_lose_digits_silently():
     with pytest.raises(ShapeError, match=r"int32\[\].* without losing digits.*State of floats"):
         m(0.5)
     assert count.value == 2
+
+
+def test_a_copy_of_a_model_that_was_called_and_not_computed_takes_no_graph_along():
+    m = Running()
+    m(X)
+    copied = copy.deepcopy(m)
+    assert copied.count._pending is None and copied.count.value == m.count.value == 1
+    m(X)
+    assert pickle.loads(pickle.dumps(m.count)).value == 2
 
 
 def test_states_are_not_parameters():

@@ -12,6 +12,7 @@ from checks import f32, floats, module, same
 
 import zkynet
 from zkynet.framework import cg, op
+from zkynet.framework.compile import count_compilations
 from zkynet.framework.errors import GraphError, InputError, ShapeError, TracedValueError
 
 
@@ -228,6 +229,13 @@ def test_derivatives_nest():
          jax.jacrev(jax.jacrev(lambda x: x * x))(V))
 
 
+def test_a_derivative_within_a_function_leaves_what_it_uses_besides_constant():
+    same(zkynet.grad(lambda x: x * zkynet.grad(lambda y: x * y)(x))(3.0), np.float32(6))
+    same(module(lambda x: zkynet.grad(lambda y: y * x)(x))(3.0).value, np.float32(3))
+    same(zkynet.compile(lambda x: zkynet.grad(lambda y: y * x)(x))(3.0), np.float32(3))
+    same(zkynet.vmap(lambda x: zkynet.jvp(lambda y: y * x)(x, tangent=1.0)[1])(V), V)
+
+
 def test_a_penalty_on_the_gradient():
     def penalty(w):
         gradient = zkynet.grad(f)(X, w)
@@ -298,6 +306,13 @@ def test_vmap():
     same(zkynet.vmap(lambda x: op.sin(x), out_axes=1)(xs), np.sin(xs).T)
     same(zkynet.vmap(zkynet.vmap(lambda x: op.sin(x)))(xs), np.sin(xs))
     same(zkynet.vmap(lambda t: {"s": t["a"] * t["b"]})({"a": xs, "b": ws}), {"s": xs * ws})
+
+
+def test_vmap_is_one_program_however_many_outputs():
+    with count_compilations() as count:
+        first, second, _ = zkynet.vmap(lambda x: (op.sin(x), op.cos(x), op.tan(x)))(V)
+    assert count() == 1
+    same((first, second), (np.sin(V), np.cos(V)))
 
 
 def test_vmap_and_derivatives_compose():

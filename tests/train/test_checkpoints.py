@@ -98,6 +98,17 @@ def test_when_it_saves(tmp_path: Path):
     assert found == {name: wanted for name, (_, wanted) in WHEN.items()}
 
 
+def test_a_run_that_a_later_callback_ends_is_saved_at_its_end(tmp_path: Path):
+    class Enough(train.Callback):
+        def on_epoch_end(self, trainer: Any, epoch: int, logs: Any) -> None:
+            trainer.stop_training = epoch == 1
+
+    saver, trainer = train.Checkpointer(tmp_path, every_epochs=50), make_trainer()
+    fit(trainer, 9, callbacks=[saver, Enough()])
+    assert len(trainer.history) == 2
+    assert [path.name for path in saver.paths()] == [f"000001-step-{trainer.position['global_step']}"]
+
+
 def test_at_every_look_when_no_time_may_pass(tmp_path: Path):
     saver = train.Checkpointer(tmp_path, every_seconds=0, keep=20)
     fit(make_trainer(), 2, callbacks=[saver])

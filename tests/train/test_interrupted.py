@@ -185,6 +185,42 @@ def test_a_parameter_of_nobody_cannot_be_saved(tmp_path: Any):
         fit(trainer, resume=train.Checkpointer(tmp_path))
 
 
+def test_a_state_of_nobody_cannot_be_saved(tmp_path: Any):
+    stream = RandomStream("stream", 3)
+    trainer = make(prepare=lambda x, y: (x + op.normal(stream.draw(), x.shape), y))
+    with pytest.raises(ZkynetError, match="belong neither to the model"):
+        fit(trainer, resume=train.Checkpointer(tmp_path))
+
+
+def test_the_picture_of_the_graph_draws_nothing_from_prepare_and_loss(tmp_path: Any):
+    plain, pictured = with_parts(), with_parts()
+    fit(plain)
+    fit(pictured, callbacks=[train.TensorBoard(tmp_path)])
+    assert_same(plain, pictured)
+
+
+class Clip(train.Callback):
+    """Keeps weights small."""
+
+    every_steps = 1
+
+    def on_steps(self, trainer: Any, logs: Any) -> None:
+        trainer.model.weight.value = np.clip(np.array(trainer.model.weight.value), -0.01, 0.01)
+
+
+def test_what_a_callback_changes_between_steps_stays():
+    trainer = make()
+    fit(trainer, callbacks=[Clip()])
+    assert np.abs(trainer.model.weight.value).max() <= 0.01
+    by_hand = make()
+    by_hand.optimizer.bind(by_hand.model.parameters())
+    for rows in data.epoch_order(len(X)).reshape(-1, 2):
+        by_hand.optimizer.step(by_hand.loss(by_hand.model(X[rows]), Y[rows]))
+        Clip().on_steps(by_hand, {})
+    for a, b in zip(values(trainer), values(by_hand), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 def stopped(folder: Any, **how: Any) -> None:
     """A checkpoint after three of six steps."""
     with pytest.raises(KeyboardInterrupt):
@@ -199,6 +235,27 @@ def test_a_resumed_run_keeps_the_order_it_began_with(tmp_path: Any):
     fit(resumed, resume=train.Checkpointer(tmp_path))
     assert_same(whole, resumed)
     assert resumed.seed == 1
+
+
+def test_an_epoch_is_taken_up_after_an_explicit_restore(tmp_path: Any):
+    whole = make()
+    fit(whole)
+    stopped(tmp_path)
+    restored = make()
+    train.Checkpointer(tmp_path).restore(restored)
+    fit(restored)
+    assert_same(whole, restored)
+
+
+def test_the_middle_of_an_epoch_belongs_to_its_metrics_and_its_order(tmp_path: Any):
+    stopped(tmp_path / "arrays")
+    with pytest.raises(train.CheckpointError, match=r"middle of an epoch.*metrics: \[\] there, \['accuracy'\] here"):
+        fit(make(metrics=["accuracy"]), resume=train.Checkpointer(tmp_path / "arrays"))
+    loader = data.Loader((X, Y), 2, shuffle=True, seed=3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(make(), loader, callbacks=[train.Checkpointer(tmp_path / "loader", every_steps=3), Interrupt(3)])
+    with pytest.raises(train.CheckpointError, match="seed: 3 there, None here"):
+        fit(make(), resume=train.Checkpointer(tmp_path / "loader"))
 
 
 def test_the_middle_of_an_epoch_belongs_to_its_data_and_its_end_to_any(tmp_path: Any):

@@ -109,6 +109,15 @@ def test_positions_count_each_and_ignored_ones_do_not(name, layout):
                                rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["accuracy", "precision", "recall", "f1", "confusion_matrix"])
+def test_a_yes_or_no_may_be_ignored_too(name):
+    scores, answers = RNG.normal(size=(40, 1)).astype(np.float32), RNG.integers(0, 2, (40, 1)).astype(np.float32)
+    answers[RNG.random(40) < 0.3] = -1
+    kept = answers[:, 0] != -1
+    found = metric(name, ignore_index=-1)(scores, answers)
+    np.testing.assert_allclose(found, metric(name)(scores[kept], answers[kept]))
+
+
 def test_where_two_axes_fit_the_classes_are_on_axis_1_unless_said_otherwise():
     scores = RNG.normal(size=(4, C, C)).astype(np.float32)
     labels = RNG.integers(0, C, (4, C))

@@ -56,6 +56,16 @@ def test_the_table_of_another_run_is_kept(tmp_path: Path):
     assert found == {"log.1.csv": "1.0", "log.2.csv": "2.0", "log.csv": "3.0"}
 
 
+def test_a_log_that_comes_later_keeps_the_table_of_another_run(tmp_path: Path):
+    path = tmp_path / "log.csv"
+    path.write_text("epoch,loss\n0,0.5\n")
+    trainer = bound_trainer()
+    play(trainer, [], [{"loss": 1.0}])
+    play(trainer, [train.CSVLog(path)], [{"loss": 2.0}])
+    assert (tmp_path / "log.1.csv").read_text() == "epoch,loss\n0,0.5\n"
+    assert path.read_text() == "epoch,loss\n0,1.0\n1,2.0\n"
+
+
 # The curves ------------------------------------------------------------------------------------------------
 
 

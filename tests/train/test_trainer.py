@@ -14,6 +14,7 @@ from zkynet import data, nn, optim, train
 from zkynet.framework import cg, op
 from zkynet.framework.compile import count_compilations
 from zkynet.framework.errors import InputError
+from zkynet.train.loops import Loop
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 4)).astype(np.float32)
@@ -195,6 +196,23 @@ def test_low_precision_keeps_parameters_and_loss_in_float32():
     assert 0 < np.abs(weights(full)[0] - weights(low)[0]).max() < 0.05
 
 
+@pytest.mark.parametrize("prepare", [None, lambda x, y: (x * 2.0, y)])
+def test_low_precision_computes_what_it_says(prepare: Any):
+    seen: set[str] = set()
+
+    class Spy(cg.Module):
+        def call(self, x: Any) -> Any:
+            seen.add(x.dtype.name)
+            return x
+
+    net = nn.Sequential(Spy(), nn.Linear(4, 8), nn.BatchNorm1d(8), Spy(), nn.Linear(8, 2), Spy())
+    trainer = train.Trainer(net, nn.CrossEntropyLoss(), optim.SGD(lr=0.1), precision="bfloat16", prepare=prepare)
+    trainer.fit((X, Y), batch_size=10, progress=False)
+    assert trainer.predict(X).dtype == np.float32
+    assert seen == {"bfloat16"}
+    assert {held.dtype.name for _, held in net.named_states()} == {"float32", "int32"}
+
+
 def test_a_loss_that_is_no_mean_over_rows_leaves_the_rest_out_in_training_and_not_in_evaluation():
     def total(prediction: Any, target: Any) -> Any:
         return op.sum(op.square(prediction[:, 0] - target))
@@ -238,6 +256,33 @@ def test_running_out_of_memory_names_the_batch_size(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("zkynet.train.loops.Loop.run", exhausted)
     with pytest.raises(train.TrainingError, match="batches of 10 rows: RESOURCE_EXHAUSTED.*batch size of 5"):
         trainer.fit((X, Y), epochs=1, batch_size=10, progress=False)
+    with pytest.raises(train.TrainingError, match="batches of 1 rows: .* Not even one row fits"):
+        trainer.evaluate((X, Y), batch_size=1)
+
+
+def test_validation_has_the_batches_of_training(monkeypatch: pytest.MonkeyPatch):
+    run, sizes = Loop.run, set()
+
+    def watched(self: Loop, carry: Any, block: Any, *rest: Any) -> Any:
+        sizes.add(block[0].shape[1])
+        return run(self, carry, block, *rest)
+
+    monkeypatch.setattr(Loop, "run", watched)
+    make().fit((X, Y), validation=(X, Y), batch_size=10, progress=False)
+    assert sizes == {10}
+
+
+def test_programs_of_earlier_calls_are_kept(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("zkynet.train.loops._KEPT", 3)
+    trainer = make()
+    for rows in (1, 2, 3):
+        trainer.evaluate((X[:rows], Y[:rows]))
+    with count_compilations() as count:
+        for rows in (1, 2, 3):
+            trainer.evaluate((X[:rows], Y[:rows]))
+    assert count() == 0 and len(trainer._programs) == 3
+    trainer.evaluate((X[:4], Y[:4]))
+    assert len(trainer._programs) == 3
 
 
 SEVERAL_DEVICES = """
@@ -302,6 +347,7 @@ def refit(**how: Any) -> Any:
     (lambda: make(metrics="accuracy"), "metrics is a list of names"),
     (lambda: make(metrics=["accuracy", "accuracy"]), "several values called accuracy"),
     (lambda: make(metrics=[train.Mean(lambda p, t: p[:, 0], "loss")]), "several values called loss"),
+    (lambda: make(metrics=[train.Mean(lambda p, t: p[:, 0], "lr")]), "several values called lr"),
     (lambda: make(loss=nn.MSELoss()).fit(data.Loader((X[:3], X[:3]), 4, drop_last=False), tail="drop"), "do not fill"),
     (lambda: make(devices=99), "devices is a number from 1 to"),
     (lambda: make(metrics=["nonsense"]), "nonsense"),

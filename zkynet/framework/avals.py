@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .errors import InputError
+
 
 def x64_mode() -> bool:
     """Whether JAX computes in 64 bits at present."""
@@ -103,13 +105,32 @@ def aval_of(value: Any) -> Aval:
     """The abstract value of a JAX array, a tracer, a NumPy array or a Python number."""
     kind = value.__class__
     if kind not in _NUMBERS:
-        return make_aval(value.shape, value.dtype, getattr(value, "weak_type", False))
+        dtype = value.dtype
+        if dtype.itemsize > 4 and dtype.kind in "iufc" and isinstance(value, (np.ndarray, np.generic)):
+            dtype = jax.dtypes.canonicalize_dtype(dtype)  # what JAX makes of it
+        return make_aval(value.shape, dtype, getattr(value, "weak_type", False))
     x64: bool = jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
     aval = _number_avals.get((kind, x64))
     if aval is None:
         dtype = np.dtype((_WIDE_NUMBERS if x64 else _NUMBERS)[kind])
         aval = _number_avals[kind, x64] = make_aval((), dtype, weak_type=kind is not bool)
     return aval
+
+
+def kept_dtype(array: np.ndarray, name: str) -> np.dtype:
+    """The dtype that JAX keeps an array in: of 32 bits, usually.
+
+    Raises:
+        InputError: for integers that do not fit; JAX would take other numbers for them.
+    """
+    dtype = jax.dtypes.canonicalize_dtype(array.dtype)
+    if array.dtype.kind in "iu" and dtype != array.dtype and array.size:
+        least, most, bounds = array.min(), array.max(), np.iinfo(dtype)
+        if least < bounds.min or most > bounds.max:
+            raise InputError(f"{name}: integers from {least} to {most} do not fit into {dtype}, which JAX makes of "
+                             'them. Number them anew, pass floats, or use zkynet.precision("float64"), which has '
+                             "64-bit integers.")
+    return dtype
 
 
 def aval_like(struct: Any) -> Aval:

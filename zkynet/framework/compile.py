@@ -208,10 +208,12 @@ def describe(node: Node) -> str:
 def _record(structure: Structure, what: str) -> None:
     names = structure.names or []
     inputs: dict[str, str] = {}
+    times: dict[str, int] = {}
     for index, aval in enumerate(structure.in_avals):
         name = names[index] if index < len(names) and names[index] else f"input {index}"
-        while name in inputs:
-            name += "'"
+        number = times[name] = times.get(name, 0) + 1
+        if number > 1:
+            name = f"{name} ({number})"
         inputs[name] = repr(aval) + (" (weak)" if aval.weak_type else "")
     operators = tuple([item.operator.name for item, _ in structure.instructions if item.__class__ is not Aval])
     _history.append(Compilation(what, _reason(inputs, operators, what), inputs, operators))

@@ -12,11 +12,11 @@ import numpy as np
 from . import compile as compiling
 from . import config, modes
 from .avals import Aval, aval_of
-from .compile import known_values, leaf_name, pending_of, program_of, structure_of
+from .compile import known_values, leaf_name, pending_of, program_of, structure_of, watcher
 from .errors import InputError
 from .leaves import cast_leaf, placeholder
 from .nodes import Expression, LeafNode, Node, topological
-from .operators.control import nodes_of
+from .operators.control import name_of, nodes_of
 from .session import Session, current_session
 from .structure import Structure, linearize
 from .symbols import Symbols
@@ -74,7 +74,7 @@ class Compiled:
         found = self.programs.get(key)
         if found is None:
             traced = _trace(self.function, args, kwargs, avals)
-            found = traced, program_of(traced.structure, lambda: f"compile of {_name(self.function)}")
+            found = traced, program_of(traced.structure, lambda: f"compile of {name_of(self.function)}")
             if len(self.programs) >= compiling.CACHE_LIMIT:
                 for old in list(self.programs)[: compiling.CACHE_LIMIT // 2]:
                     self.programs.pop(old, None)
@@ -82,8 +82,10 @@ class Compiled:
         program, run = found
         if leaves is not args:
             leaves = [leaf for leaf, aval in zip(leaves, avals, strict=True) if aval.__class__ is Aval]
+        given = [*leaves, *[held.value for held in program.captured]]
+        watch = watcher.get()
         try:
-            outputs = run(*leaves, *[held.value for held in program.captured])
+            outputs = run(*given) if watch is None else watch(program.structure, given)
         except OverflowError as error:
             raise InputError(f"compile: an int among the inputs does not fit ({error}). Pass a float, or use "
                              'zkynet.precision("float64"), which has 64-bit integers.') from None
@@ -112,7 +114,7 @@ def _trace(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], av
         outputs, tree = nodes_of(function(*args, **kwargs), "compile")
         states = _updated(outputs, session)
         given = [node for node in inputs if isinstance(node, LeafNode)]
-        key, found, _ = linearize([*outputs, *pending_of(states)], arguments=given, literals=True)
+        key, found, slots = linearize([*outputs, *pending_of(states)], arguments=given, literals=True)
     except BaseException:
         undo(session)
         raise
@@ -123,6 +125,7 @@ def _trace(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], av
     captured = found[len(given):]
     known_values(captured)
     structure = structure_of(key)
+    structure.remember(slots)  # for nan_checks
     if structure.names is None:
         structure.names = [""] * len(given) + [leaf_name(leaf) for leaf in captured]
     sources = [leaf.template if isinstance(leaf.template, Held) else Constant("captured", leaf._value)
@@ -158,17 +161,14 @@ def _signature(leaf: Any) -> Any:
     return leaf
 
 
-def _name(function: Any) -> str:
-    return getattr(function, "functional_name", None) or getattr(function, "__name__", type(function).__name__)
-
-
 def compile(f: Callable[..., Any]) -> Compiled:
     """Compile a Module or a function of nodes, for those who promise that its Python control flow does not
     depend on values: `f` runs once per signature (shapes and dtypes of the inputs, training or evaluation
     mode); every further call costs one dispatch.
 
-    Python numbers inside `f` become part of the program; inputs, parameters, states and arrays do not:
-    changing them compiles nothing. Updates of states are committed at every call.
+    Python numbers inside `f` become part of the program; inputs, parameters and states do not: changing them
+    compiles nothing. Arrays from outside of `f` are those of the first call: what changes belongs into a Parameter or
+    State. Updates of states are committed at every call.
 
     Raises:
         TracedValueError: when `f` asks for a value while it is traced.

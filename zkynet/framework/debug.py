@@ -64,7 +64,10 @@ def find_nonfinite(graph: ModuleGraph | Node, backward: bool = True) -> NonFinit
     if found is not None or not backward or len(roots) != 1 or not roots[0].aval.inexact:
         return found
     seed = jnp.ones(roots[0].shape, roots[0].dtype)
+    calls = {node.call: node.call.backward for node in nodes}
     gradients = Gradients(roots[0], seed)
+    for call, backward in calls.items():  # those that the user asked for
+        call.backward = backward
     inner = [node for node in reversed(nodes) if node.aval.inexact]
     gradients.compute(tuple([gradients.slots[node.serial] for node in inner]))
     return _first(inner, [gradients.computed[gradients.slots[node.serial]] for node in inner], "backward")
@@ -146,6 +149,8 @@ def _range(value: Any) -> str:
     if isinstance(value, tuple):
         return "several"
     array = np.asarray(value).astype(np.float64)
+    if not array.size:
+        return "empty"
     return f"{array.item():.6g}" if array.size == 1 else f"min {array.min():.4g}, max {array.max():.4g}"
 
 

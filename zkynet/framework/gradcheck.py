@@ -141,10 +141,11 @@ def gradcheck(operator: Any, *inputs: Any, order: int = 2, tolerance: float | No
         raise InputError(f"gradcheck: order must be 1 or 2, but is {order!r}.")
     with config.precision("float64"):
         subject = Subject(operator, inputs, attributes)
-        try:
+    try:
+        with config.precision("float64"):
             return _Check(subject, order, tolerance, seed).verdict()
-        finally:
-            subject.restore()
+    finally:
+        subject.restore()  # outside, so that parameters of 32 bits belong to that mode again
 
 
 class _Check:

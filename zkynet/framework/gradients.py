@@ -11,7 +11,7 @@ import numpy as np
 
 from .avals import x64_mode
 from .backward import vjp_structure
-from .compile import due_updates, known_values, leaf_name, pending_of, run, structure_of
+from .compile import due_updates, known_values, leaf_name, run, structure_of
 from .errors import GraphError, ShapeError
 from .leaves import zeros_aval
 from .nodes import Engine, Node, OperatorNode
@@ -27,8 +27,8 @@ class Gradients:
     """The gradients of one `back()`. Holds the leaves' arrays and numbers of nodes, never the nodes."""
 
     def __init__(self, root: Node, cotangent: Any):
-        self.states = due_updates([root])
-        key, leaves, slots = linearize([root, *pending_of(self.states)], through=True)
+        self.updates = [(state, state._pending) for state in due_updates([root])]
+        key, leaves, slots = linearize([root, *(update for _, update in self.updates)], through=True)
         self.structure = structure = structure_of(key)
         if structure.names is None:
             structure.names = [leaf_name(leaf) for leaf in leaves]
@@ -113,11 +113,11 @@ class Gradients:
         if self.root is not None:
             self.root._value = outputs[0]
             self.root = None
-        if self.states:
-            for state, value in zip(self.states, outputs[1:count], strict=True):
-                if state._pending is not None:
+        if self.updates:
+            for (state, update), value in zip(self.updates, outputs[1:count], strict=True):
+                if state._pending is update:  # otherwise it was committed, or a later call has assigned another one
                     state.commit(value)
-            self.states = []
+            self.updates = []
         self.computed.update(zip(wanted, outputs[count:], strict=True))
 
     def _describe(self) -> str:

@@ -9,11 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import config
-from .avals import Aval, aval_of, is_jax_array, make_aval
+from .avals import Aval, aval_of, is_jax_array, kept_dtype, make_aval
 from .errors import InputError
 from .nodes import Expression, LeafNode, Node, not_a_value
 from .session import Call, Session
 from .templates import Held, Parameter, Template, is_numeric
+
+
+class Named:
+    """Who asks for a node, where that is no operator."""
+
+    def __init__(self, name: str):
+        self.name = name
 
 
 def as_node(value: Any, session: Session | None, op: Any) -> Node:
@@ -89,26 +96,31 @@ def array_leaf(value: Any, session: Session | None, template: Template | None, n
 
 
 def _copied_array(value: Any, name: str) -> Any:
+    if isinstance(value, (list, tuple)) and any(isinstance(item, Expression) for item in jax.tree.leaves(value)):
+        raise InputError(f"{name} got a {type(value).__name__} with nodes in it, which would become a constant: join "
+                         "them by op.stack or op.concat.")
     try:
         array = np.asarray(value)
     except ValueError:
         raise not_a_value(value, name) from None
     if not is_numeric(array.dtype) or value is None:
         raise not_a_value(value, name)
-    return np.array(array, dtype=jax.dtypes.canonicalize_dtype(array.dtype), copy=True)
+    return np.array(array, dtype=kept_dtype(array, name), copy=True)
 
 
 def cast_leaf(leaf: Node) -> Node:
     """Bring a floating leaf to the precision in force; the gradient arrives in the leaf's own dtype."""
-    target = config.compute_dtype()
-    if target is None or leaf.inputs:
-        return leaf
-    aval = leaf.aval
-    if aval.dtype == target or not aval.inexact or aval.weak_type:
-        return leaf
+    return leaf if leaf.inputs else in_precision(leaf)
+
+
+def in_precision(node: Node) -> Node:
+    """A node of real floating point numbers in the precision in force; any other as it is."""
+    target, aval = config.compute_dtype(), node.aval
+    if target is None or aval.dtype == target or aval.weak_type or not jnp.issubdtype(aval.dtype, jnp.floating):
+        return node
     from .operators.shape import cast
 
-    return cast(leaf, dtype=target)
+    return cast(node, dtype=target)
 
 
 def placeholder(aval: Aval, template: Template | None, call: Call) -> LeafNode:

@@ -16,7 +16,7 @@ import numpy as np
 from . import modes
 from .avals import is_jax_array
 from .errors import GraphError, InputError, ShapeError
-from .leaves import array_leaf, as_node, grounded
+from .leaves import Named, array_leaf, as_node, grounded
 from .nodes import Expression, LeafNode, ModuleGraph, Node, OperatorNode, register_end
 from .session import Call, Scope, Session, current_session, is_internal, user_frame
 from .templates import Parameter, State, Template, Variable, as_array
@@ -420,9 +420,4 @@ def _as_output(returned: Any, session: Session, module: Module) -> Any:
     if isinstance(returned, (tuple, list, dict)):
         return jax.tree.map(lambda item: _as_output(item, session, module), returned,
                             is_leaf=lambda item: isinstance(item, (Expression, Template)))
-    return as_node(returned, session, _Output(module))
-
-
-class _Output:
-    def __init__(self, module: Module):
-        self.name = f"the output of {module.functional_name}"
+    return as_node(returned, session, Named(f"the output of {module.functional_name}"))

@@ -174,7 +174,7 @@ class Node(Expression):
 
     @property
     def gvalue(self) -> jax.Array | None:
-        """The gradient of the last `back()` at this node; None before, or where none flows."""
+        """The gradient of the last `back()` at this node, zeros where none flows; None before, or outside its graph."""
         backward = self.call.backward
         return None if backward is None else backward.gradient(self)
 
@@ -225,6 +225,16 @@ class LeafNode(Node):
     @property
     def name(self) -> str:
         return "constant" if self.template is None else self.template.short_name
+
+
+class HostLeaf(LeafNode):
+    """An input of a body that runs in Python: its value stays the NumPy array that it is."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> Any:
+        return self._value
 
 
 class OperatorNode(Node):
@@ -393,6 +403,9 @@ class ModuleGraph(Expression):
 
     def __iter__(self) -> Iterator[Any]:
         return super().__iter__() if isinstance(self._root, Node) else iter(self._root)
+
+    def __len__(self) -> int:
+        return super().__len__() if isinstance(self._root, Node) else len(self._root)
 
     def __repr__(self) -> str:
         shown = jax.tree.map(lambda node: repr(node.aval), self._root)

@@ -23,7 +23,7 @@ from .avals import Aval, aval_like, aval_of, x64_mode
 from .binding import bind
 from .errors import GraphError, InputError, ShapeError, TracedValueError, ZkynetError
 from .leaves import as_node, unwrap
-from .nodes import LeafNode, Node, OperatorNode, register_end
+from .nodes import Engine, HostLeaf, LeafNode, Node, OperatorNode, register_end
 from .session import Call, Session, current_session, describe_origin, user_frame
 from .templates import Variable
 
@@ -154,7 +154,8 @@ class Operator:
     def _run_body(self, kwargs: dict[str, Any], *arrays: Any) -> Any:
         token = current_session.set(Session())
         try:
-            boxes = [LeafNode(aval_of(array), array, None, Call(), None) for array in arrays]
+            box = LeafNode if self.jit else HostLeaf
+            boxes = [box(aval_of(array), array, None, Call(), None) for array in arrays]
             return unwrap(self.call(*boxes, **kwargs), self)
         finally:
             current_session.reset(token)
@@ -426,6 +427,7 @@ def _projection(signature: Signature, index: int) -> Signature:
 def _apply_on_host(op: Operator, nodes: tuple[Node, ...], attrs: tuple, session: Session | None) -> Any:
     """Run a Python body now, on values; None when those are not known (inside a traced function)."""
     try:
+        Engine.evaluate(list(nodes))
         values = [np.asarray(node.value) for node in nodes]
     except TracedValueError:
         return None

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .avals import Aval, aval_of
+from .avals import Aval, aval_of, kept_dtype
 from .errors import GraphError, InputError, ShapeError
 from .session import current_session
 from .symbols import Symbols
@@ -29,7 +29,9 @@ def as_array(value: Any, name: str) -> jax.Array:
         array = np.asarray(value)
         if not is_numeric(array.dtype):
             raise TypeError(f"dtype {array.dtype}")
-        return jnp.array(array)
+        return jnp.array(array, kept_dtype(array, name))
+    except InputError:
+        raise
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{name!r} needs a number or an array of numbers, but got {type(value).__name__} "
@@ -147,6 +149,10 @@ class Held(Template, Symbols):
         if self not in updated:
             updated.append(self)
 
+    def __getstate__(self) -> Any:
+        _ = self.value  # an update that is still pending would take its graph along
+        return super().__getstate__()
+
     def misfit(self, array: jax.Array) -> str | None:
         """What is wrong with an array as this one's value, when its shape and dtype must stay; None when it fits."""
         own, new = self.aval.dtype, array.dtype
@@ -183,12 +189,19 @@ class Held(Template, Symbols):
     def commit(self, array: jax.Array) -> None:
         """Take a computed update as the present value."""
         self._pending = None
-        self._store(array)
+        self._keep(array)
 
     def restore(self, pending: Any, value: jax.Array) -> None:
         """Undo the updates of a call that failed."""
         self._pending = pending
-        self._store(value)
+        self._keep(value)
+
+    def _keep(self, array: jax.Array) -> None:
+        """Store it; as one of the 64-bit mode in force only if shape or dtype are others than before."""
+        if array.shape == self.aval.shape and array.dtype == self.aval.dtype:
+            self._value = array
+        else:
+            self._store(array)
 
     @property
     def shape(self) -> tuple[int, ...]:

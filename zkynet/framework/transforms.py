@@ -15,12 +15,12 @@ import jax
 
 from .avals import Aval
 from .backward import jvp_structure, vjp_structure
-from .compile import due_updates, known_values, leaf_name, pending_of, run, structure_of
+from .compile import due_updates, evaluate, known_values, leaf_name, pending_of, run, structure_of
 from .errors import GraphError, InputError, ShapeError
 from .gradients import jacobian_structure
-from .leaves import array_leaf, as_node, grounded, zeros_aval
+from .leaves import Named, array_leaf, as_node, grounded, zeros_aval
 from .nodes import Expression, Node
-from .operators.control import Named, mapped, nodes_of, trace
+from .operators.control import mapped, name_of, nodes_of, trace
 from .operators.elementwise import identity
 from .operators.shape import moveaxis
 from .session import Session, current_session
@@ -62,7 +62,7 @@ class _Run:
             self.structure.remember(slots)  # for the messages of wrong rules
         self.slots = tuple([slots[target] for target in self.targets])
         self.of = tuple(range(len(self.outputs)))
-        self.what = f"{name} of {_name(function)}"
+        self.what = f"{name} of {name_of(function)}"
 
     def __enter__(self) -> _Run:
         return self
@@ -86,13 +86,12 @@ class _Run:
         """Nodes of all inputs; those that are differentiated become `targets`, each a node of its own."""
         targets: dict[int, tuple[list[Node], Any]] = {}
         trees = []
-        seen: set[Node] = set()
         for number, arg in enumerate(args):
             if number not in self.numbers:
                 trees.append(arg)
                 continue
             items, tree = jax.tree.flatten(arg, is_leaf=_is_leaf)
-            pairs = [_target(item, session, seen, name) for item in items]
+            pairs = [_target(item, session, name) for item in items]
             targets[number] = [target for target, _ in pairs], tree
             trees.append(jax.tree.unflatten(tree, [node for _, node in pairs]))
         self.arg_trees = [targets[n][1] for n in self.numbers]
@@ -135,13 +134,11 @@ class _Run:
         return (inputs, list(parts[position:])) if self.numbers else list(parts[position:])
 
 
-def _target(item: Any, session: Session, seen: set[Node], name: str) -> tuple[Node, Node]:
+def _target(item: Any, session: Session, name: str) -> tuple[Node, Node]:
     """What is differentiated, and the node that the function gets for it."""
     if isinstance(item, Expression):
-        node = as_node(item, session, Named(name))
-        if node in seen or not node.isleaf():
-            node = identity(node)  # a node that is given twice has two derivatives
-        seen.add(node)
+        # A node of its own: given twice it has two derivatives; where the function uses it besides it is a constant.
+        node = identity(as_node(item, session, Named(name)))
         return node, node
     if isinstance(item, Template):
         item = grounded(item, session, Named(name)).value
@@ -164,10 +161,6 @@ def _has_nodes(tree: Any) -> bool:
 
 def _is_leaf(x: Any) -> bool:
     return isinstance(x, (Expression, Template))
-
-
-def _name(function: Any) -> str:
-    return getattr(function, "functional_name", None) or getattr(function, "__name__", type(function).__name__)
 
 
 def value_and_grad(f: Callable[..., Any], argnums: Argnums = None, wrt: Sequence[Parameter] | None = None) -> Any:
@@ -372,8 +365,10 @@ def vmap(f: Callable[..., Any], in_axes: int | None | Sequence[int | None] = 0, 
             outputs, tree = _vmapped(functools.partial(f, **kwargs), args, axes, out_axes)
         finally:
             current_session.reset(token)
-        on_nodes = outer is not None or _has_nodes((args, kwargs))
-        return jax.tree.unflatten(tree, outputs if on_nodes else [node.value for node in outputs])
+        if outer is not None or _has_nodes((args, kwargs)):
+            return jax.tree.unflatten(tree, outputs)
+        evaluate(outputs)
+        return jax.tree.unflatten(tree, [node.value for node in outputs])
 
     return wrapped
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import chain, repeat, starmap
 from typing import Any
 
 import jax
@@ -45,8 +47,22 @@ def jit(function: Callable[..., Any], **arguments: Any) -> Any:
                 raise
             return function(*given)
 
-    vars(run)["lower"] = program.lower
+    vars(run).update(lower=program.lower, program=program)
     return run
+
+
+def run_into(targets: Sequence[Any], run: Callable[..., Any], given: Sequence[Any]) -> None:
+    """Run what `jit` returned; its outputs become the `_value`s of the targets.
+
+    Python raises KeyboardInterrupt between its own instructions, and there are none between running and storing. So a
+    Ctrl-C finds the old values or the new ones, also where the program writes over the old.
+    """
+    try:
+        outputs = chain.from_iterable(starmap(getattr(run, "program", run), [given]))
+        deque(map(setattr, targets, repeat("_value"), outputs), maxlen=0)
+    except ValueError:  # of options inside of another program, which `run` knows
+        for target, value in zip(targets, run(*given), strict=True):
+            target._value = value
 
 
 @functools.cache

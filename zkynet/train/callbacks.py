@@ -41,7 +41,7 @@ class Callback:
         """Before an epoch, numbered from 0 on."""
 
     def on_steps(self, trainer: Trainer, logs: Logs) -> None:
-        """After some steps.
+        """After some steps. Training goes on with the parameters, states and options that are set here.
 
         Args:
             logs: "epoch", "step" (of all epochs), "steps" (done in this epoch), "total" (steps of an epoch), "seconds"

@@ -100,6 +100,12 @@ class Checkpointer(Callback):
         if last or self._late() or (self.every_epochs and (epoch + 1) % self.every_epochs == 0):
             self.save(trainer)
 
+    def on_fit_end(self, trainer: Trainer) -> None:
+        # A callback that came after this one may have ended the run.
+        done = trainer.position["global_step"]
+        if trainer.stop_training and not trainer.position["step"] and done != self._saved_step:
+            self.save(trainer)
+
     def _late(self) -> bool:
         return self.every_seconds is not None and time.monotonic() - self._saved_at >= self.every_seconds
 

@@ -26,14 +26,14 @@ class Decided(NamedTuple):
 
     predicted: Any
     actual: Any
-    counted: Any  # (n, positions), 1.0 where it counts
+    counted: Any  # of the same shape, 1.0 where it counts
     labels: int  # the number of classes, or of yes-or-no labels
     binary: bool
 
     def indicators(self) -> tuple[Any, Any]:
         """Both as (n, positions, labels) of 0 and 1; all 0 where nothing counts."""
         if self.binary:
-            return op.cast(self.predicted, "float32"), op.cast(self.actual, "float32")
+            return tuple(op.cast(x, "float32") * self.counted for x in (self.predicted, self.actual))
         mask = op.expand_dims(self.counted, -1)
         return tuple(op.one_hot(x, self.labels, "float32") * mask for x in (self.predicted, self.actual))
 
@@ -45,7 +45,7 @@ class Classification(Metric):
         axis: the axis of the classes.
         threshold: of a single score: 0 for a logit, 0.5 for a probability; by default that of a Trainer's loss, or 0.
         binary: whether each score is a yes or no of its own; by default where there is only one.
-        ignore_index: the class whose positions count nothing.
+        ignore_index: the target whose positions count nothing.
         name: how logs call it.
     """
 
@@ -94,14 +94,14 @@ class Classification(Metric):
                 raise ShapeError(f"{self.name}: with binary=True targets are a yes or no for each of the {classes} "
                                  "scores, in the same shape.")
             yes = op.greater(scores, self.threshold or 0.0)
-            return Decided(yes, op.greater(target, 0.5), op.ones((rows, positions)), classes, True)
+            return Decided(yes, op.greater(target, 0.5), self.counted(target), classes, True)
         predicted = op.argmax(scores, axis=-1)
         if target.ndim == 3:
             return Decided(predicted, op.argmax(target, axis=-1), op.ones((rows, positions)), classes, False)
         return Decided(predicted, op.cast(target, "int32"), self.counted(target), classes, False)
 
     def counted(self, target: Any) -> Any:
-        """1 where the target is a class, 0 where it is ignored."""
+        """1 where the target is a class (or a yes or no), 0 where it is ignored."""
         return op.cast(op.not_equal(target, self.ignore_index), "float32")
 
 
@@ -118,8 +118,8 @@ class Accuracy(Classification):
     def terms(self, prediction: Any, target: Any) -> tuple[Any, ...]:
         found = self.decide(prediction, target)
         right = op.cast(op.equal(found.predicted, found.actual), "float32")
-        right = op.mean(right, axis=2) if found.binary else right
-        return op.sum(right * found.counted, axis=1), op.sum(found.counted, axis=1)
+        axes = tuple(range(1, right.ndim))
+        return op.sum(right * found.counted, axis=axes), op.sum(found.counted, axis=axes)
 
     def result(self, totals: Sequence[np.ndarray], count: float) -> float:
         return ratio(*totals)
@@ -248,7 +248,7 @@ class ConfusionMatrix(Classification):
         if found.binary:
             if found.labels > 1:
                 raise InputError(f"{self.name} is that of one question, but got {found.labels} yes-or-no labels.")
-            predicted, actual = (op.concat([1.0 - x, x], axis=2) for x in (predicted, actual))
+            predicted, actual = (op.concat([found.counted - x, x], axis=2) for x in (predicted, actual))
         return (op.matmul(op.swapaxes(actual, 1, 2), predicted),)
 
     def result(self, totals: Sequence[np.ndarray], count: float) -> np.ndarray:

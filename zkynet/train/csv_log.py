@@ -32,10 +32,11 @@ class CSVLog(Callback):
 
     def on_fit_start(self, trainer: Trainer) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if not trainer.history.epochs:
+        epochs = trainer.history.epochs
+        if not epochs or not self._begins_with(epochs[0]):
             self._put_aside()
-            self.columns = []
-        else:
+        self.columns = []
+        if epochs:
             self._write_all(trainer)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
@@ -52,6 +53,14 @@ class CSVLog(Callback):
 
     def _line(self, logs: dict[str, Any]) -> str:
         return _joined([_cell(logs.get(name)) for name in self.columns])
+
+    def _begins_with(self, logs: dict[str, Any]) -> bool:
+        """Whether the table's first line is of this epoch; its seconds tell runs apart."""
+        if not self.path.exists():
+            return False
+        with open(self.path, newline="", encoding="utf-8") as file:
+            first = next(csv.DictReader(file), {})
+        return all(name in logs and str(_cell(logs[name])) == cell for name, cell in first.items() if cell)
 
     def _put_aside(self) -> None:
         if not self.path.exists():

@@ -57,8 +57,7 @@ class SeveralDevices:
 
     def gather(self, trainer: Trainer) -> None:
         """Bring the trained values back to the first device."""
-        states = [state for module in trainer.modules.values() for _, state in module.named_states()]
-        for held in [*trainer.optimizer.params, *trainer.optimizer.states, *states]:
+        for held in trainer.changing:
             held.commit(jax.device_put(held.value, self.devices[0]))
 
 

@@ -118,3 +118,6 @@ class EpochRun:
                 "step": self.at.global_step, "seconds": self.pace.seconds, **trainer.task.results(trainer.totals)}
         for callback in self.callbacks:
             callback.on_steps(trainer, logs)
+        loop = self.at.loop
+        if any(held.value is not value for held, value in zip(loop.updated, self.at.carry)):  # noqa: B905 - sums follow
+            self.at = self.safe = self.at._replace(carry=trainer.mesh.copy(loop.start(trainer.totals)))

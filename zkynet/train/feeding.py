@@ -117,7 +117,7 @@ class Resident:
     @functools.cached_property
     def identity(self) -> dict[str, Any]:
         """What must be the same for an epoch to be taken up in the middle."""
-        return {"rows": self.total, "batch_size": self.size, "steps": self.steps, "shuffle": self.shuffle,
+        return {"rows": self.total, "batch_size": self.size, "steps": self.steps, "shuffle": self.shuffle, "seed": None,
                 "shapes": [f"{a.dtype}{list(a.shape[1:])}" for a in self.arrays],
                 "fingerprint": fingerprint(ArrayDataset(*self.arrays))}
 
@@ -167,10 +167,11 @@ class Streamed:
 
     @functools.cached_property
     def identity(self) -> dict[str, Any]:
-        loader = self.loader
+        loader, own = self.loader, self.own or not self.loader.shuffle
         return {"rows": loader.length, "batch_size": self.size, "steps": self.steps, "shuffle": loader.shuffle,
+                "seed": None if own else loader.seed,  # None: the trainer's, or no order but that of the data
                 "shapes": [f"{a.dtype}{list(a.shape[1:])}" for a in self.example()],
-                "fingerprint": fingerprint(loader.dataset), **({} if self.own else {"seed": loader.seed})}
+                "fingerprint": fingerprint(loader.dataset)}
 
 
 Feed = Resident | Streamed

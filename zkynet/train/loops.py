@@ -47,7 +47,7 @@ class Loop:
                          for held in traced.captured])
         key = (self.structure, sources, len(self.updated))
         if key not in programs:
-            for old in list(programs)[:len(programs) - _KEPT]:
+            for old in list(programs)[:max(0, len(programs) + 1 - _KEPT)]:
                 del programs[old]
             programs[key] = jit(functools.partial(_run, *key))
             record_compilation(self.structure, what)

@@ -13,6 +13,9 @@ from .callbacks import Callback
 from .feeding import TAILS
 from .metric import Metric
 
+# What logs hold besides metrics.
+_LOGGED = ("loss", "epoch", "step", "steps", "total", "seconds", "lr", "steps_per_second")
+
 
 def check_trainer(optimizer: Any, metrics: Any, precision: Any) -> None:
     """The arguments of a Trainer.
@@ -33,11 +36,11 @@ def check_trainer(optimizer: Any, metrics: Any, precision: Any) -> None:
 
 def check_names(metrics: Sequence[Metric]) -> None:
     """That the logs can hold all metrics."""
-    names = ["loss", *(one.name for one in metrics)]
+    names = [*_LOGGED, *(one.name for one in metrics)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(f"there are several values called {', '.join(twice)} in the logs (the loss is one): give "
-                         "metrics a name= of their own.")
+        raise InputError(f"there are several values called {', '.join(twice)} in the logs (which have "
+                         f"{', '.join(_LOGGED)} of their own): give metrics another name=.")
 
 
 def check_fit(tail: Any, epochs: Any, callbacks: Any, resume: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..framework import config, op
 from ..framework.errors import GraphError, InputError
+from ..framework.leaves import in_precision
 from .loops import real_rows
 from .metric import ratio
 from .metrics import Metric
@@ -38,8 +38,10 @@ class Task(NamedTuple):
 
     def predicted(self, *inputs: Any) -> Any:
         """The model's output, in float32 at least."""
-        with contextlib.nullcontext() if self.precision is None else config.precision(self.precision):
-            prediction = self.model(*inputs)
+        if self.precision is None:
+            return jax.tree.map(_widened, self.model(*inputs))
+        with config.precision(self.precision):  # which casts what enters a graph; these are nodes of one already
+            prediction = self.model(*jax.tree.map(_narrowed, inputs))
         return jax.tree.map(_widened, prediction)
 
     def batch_loss(self, prediction: Any, target: Any, weights: Any) -> Any:
@@ -70,7 +72,8 @@ class Task(NamedTuple):
         total, part, rows, *terms = [np.asarray(value) for value in totals]
         logs: dict[str, Any] = {"loss": ratio(total, part)}
         for one in self.metrics:
-            logs[one.name] = one.result(terms[:one.size], float(rows))
+            value = one.result(terms[:one.size], float(rows))
+            logs[one.name] = value.item() if np.ndim(value) == 0 and hasattr(value, "item") else value
             terms = terms[one.size:]
         return logs
 
@@ -100,6 +103,11 @@ def evaluation_step(task: Task, size: int, ragged: bool) -> Callable[..., Any]:
         return task.totals(prediction, target, loss, weights, count), loss
 
     return step
+
+
+def _narrowed(value: Any) -> Any:
+    root = getattr(value, "root", None)
+    return value if root is None else in_precision(root)
 
 
 def _widened(prediction: Any) -> Any:

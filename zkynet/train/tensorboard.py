@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +83,7 @@ class TensorBoard(Callback):
     def _write_graph(self, trainer: Trainer) -> None:
         from matplotlib.image import imread
 
-        with undisturbed(trainer.model), tempfile.TemporaryDirectory() as folder:
+        with undisturbed(trainer.modules.values()), tempfile.TemporaryDirectory() as folder:
             graph = trainer.sample_graph()
             if graph is None:
                 return
@@ -105,9 +105,9 @@ def _writer(folder: Path, done: int) -> Any:
 
 
 @contextlib.contextmanager
-def undisturbed(model: cg.Module) -> Iterator[None]:
-    """Afterwards the model's states are as before: a graph made inside draws no random numbers from training."""
-    kept = [(state, state.value) for _, state in model.named_states()]
+def undisturbed(modules: Iterable[cg.Module]) -> Iterator[None]:
+    """Afterwards the modules' states are as before: a graph made inside draws no random numbers from training."""
+    kept = [(state, state.value) for module in modules for _, state in module.named_states()]
     try:
         yield
     finally:

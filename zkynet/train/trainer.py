@@ -31,7 +31,7 @@ from .steps import Task, evaluation_step, training_step
 from .trouble import explained
 from .weighing import can_weigh
 
-VERSION = 1  # of state_dict's layout
+VERSION = 2  # of state_dict's layout
 _COUNT = make_aval((), np.dtype("int32"))
 _LESS_MEMORY = ", with accumulate=2 in the optimizer for the same update"
 
@@ -72,7 +72,7 @@ class Trainer:
         # Whose parameters and states belong to the run.
         self.modules: dict[str, cg.Module] = {name: part for name, part in (
             ("model", model), ("loss", loss), ("prepare", prepare)) if isinstance(part, cg.Module)}
-        self.seed = seed
+        self.seed = int(seed)
         self.mesh = mesh_of(devices)
         self.history = History()
         self.position = {"epoch": 0, "step": 0, "global_step": 0}
@@ -82,6 +82,7 @@ class Trainer:
         self._loops: dict[Any, Loop] = {}  # of this call of fit or evaluate
         self._programs: dict[Any, Any] = {}
         self._feed: Feed | None = None
+        self._interrupted: dict[str, Any] | None = None  # identity of the data of a restored place within an epoch
 
     # Training ------------------------------------------------------------------------------------------
 
@@ -91,7 +92,7 @@ class Trainer:
         """Train for some epochs; called again, for some more.
 
         Args:
-            validation: data that are evaluated after every epoch, as val_loss and so on.
+            validation: data that are evaluated after every epoch, in batches of the same size, as val_loss and so on.
             tail: rows that do not fill a batch: "pad" fills it with rows that count nothing in loss and metrics (batch
                 normalisation sees them), "drop" leaves them out, "short" makes them a smaller batch, for which another
                 program is compiled. Where the loss is no mean over rows or classes, "pad" leaves them out.
@@ -111,7 +112,7 @@ class Trainer:
         check_fit(tail, epochs, callbacks, resume)
         self.mesh.check(data.batch_size if isinstance(data, Loader) else batch_size)
         feed = feed_of(data, batch_size, shuffle, self.seed, self._tail(tail, "drop"), self.mesh.count)
-        held_out = None if validation is None else self._evaluated(validation, 256)
+        held_out = None if validation is None else self._evaluated(validation, batch_size)
         self._build(feed)
         callbacks = [*callbacks, *progress_callback(progress)]
         self._take(feed)
@@ -144,9 +145,14 @@ class Trainer:
 
     def _take(self, feed: Feed) -> None:
         """Go on with these data. An epoch that was interrupted is taken up only with the data and batches it had."""
-        if self.position["step"] and (self._feed is None or self._feed.identity != feed.identity):
+        if self.position["step"] and self._data != feed.identity:
             self.position["step"], self.totals = 0, []
         self._feed = feed
+
+    @property
+    def _data(self) -> dict[str, Any] | None:
+        """Identity of the data of the epoch that is in progress."""
+        return self._interrupted if self._feed is None else self._feed.identity
 
     def _build(self, feed: Feed | None = None) -> None:
         """Give layers that wait for their first input their sizes, and the optimizer the parameters."""
@@ -175,6 +181,11 @@ class Trainer:
         self.position |= {"epoch": epoch + 1, "step": 0}
         self.totals = []
         _tell(callbacks, "on_epoch_end", self, epoch, logs)
+
+    @property
+    def changing(self) -> list[Any]:
+        """The parameters and states that the programs of this call of fit or evaluate change."""
+        return list(dict.fromkeys(held for loop in self._loops.values() for held in loop.updated))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -207,8 +218,7 @@ class Trainer:
         """
         feed = self._evaluated(data, batch_size)
         self._loops.clear()
-        with explained(feed.size):
-            return self._evaluate(feed)
+        return self._evaluate(feed)
 
     def _evaluated(self, data: Any, batch_size: int) -> Feed:
         return feed_of(data, batch_size, False, self.seed, self._tail("pad", "short"), self.mesh.count)
@@ -221,7 +231,7 @@ class Trainer:
             yield
 
     def _evaluate(self, feed: Feed) -> dict[str, Any]:
-        with self._evaluating():
+        with self._evaluating(), explained(feed.size):
             loop = self._loop(feed, feed.size, training=False)
             carry = self.mesh.copy(loop.start())
             for block in feed.blocks(0, 0, self.mesh.split):
@@ -277,34 +287,31 @@ class Trainer:
         (arrays by name), and "progress" (for JSON).
 
         Raises:
-            InputError: when the optimizer has parameters that belong to none of them.
+            InputError: when training changes parameters or states that belong to none of them.
         """
         self._build()
-        held = {p for module in self.modules.values() for p in module.parameters()}
-        lost = [p for p in self.optimizer.params if p not in held]
+        held = {*self.optimizer.states}
+        for module in self.modules.values():
+            held.update(module.parameters(), (state for _, state in module.named_states()))
+        lost = [one for one in dict.fromkeys([*self.optimizer.params, *self.changing]) if one not in held]
         if lost:
-            raise InputError(f"the optimizer's parameters {lost} belong neither to the model nor to a loss or prepare "
+            raise InputError(f"training changes {lost}, which belong neither to the model nor to a loss or prepare "
                              "that is a Module, so they would not be saved: make them attributes of one of these.")
         states = {kind: {name: np.array(value) for name, value in module.state_dict().items()}
                   for kind, module in self.modules.items()}
-        middle = self._feed is not None and self.position["step"] > 0
         return {**states, "optimizer": self.optimizer.state_dict(), "progress": {
             "version": VERSION, "position": dict(self.position), "seed": self.seed, "history": self.history.to_json(),
             "totals": [np.asarray(total).tolist() for total in self.totals],
-            "data": self._feed.identity if middle and self._feed is not None else None}}
+            "metrics": [one.name for one in self.metrics],
+            "data": self._data if self.position["step"] else None}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take what `state_dict` gave. Nothing changes when it does not fit."""
         progress = state["progress"]
         if progress["version"] != VERSION:
             raise InputError(f"the state is of version {progress['version']}, but this is version {VERSION}.")
-        if progress["position"]["step"] and self._feed is not None and progress["data"] is not None:
-            own = self._feed.identity
-            other = [f"{name}: {value!r} there, {own[name]!r} here" for name, value in progress["data"].items()
-                     if name in own and own[name] != value]
-            if other:
-                raise InputError("the state is of the middle of an epoch, whose rest is not known with other data or "
-                                 f"batches ({'; '.join(other)}).")
+        if progress["position"]["step"]:
+            self._check_middle(progress)
         self._build()
         holders = {**self.modules, "optimizer": self.optimizer}
         before = {kind: holder.state_dict() for kind, holder in holders.items()}
@@ -317,7 +324,20 @@ class Trainer:
                 holder.load_state_dict(before[kind])
             raise
         self.position, self.totals = dict(progress["position"]), list(progress["totals"])
-        self.seed, self.history = progress["seed"], history
+        self.seed, self.history, self._interrupted = progress["seed"], history, progress["data"]
+
+    def _check_middle(self, progress: dict[str, Any]) -> None:
+        """Whether an epoch can be taken up where this state left it."""
+        here = {"metrics": [one.name for one in self.metrics]}
+        there = {"metrics": progress["metrics"]}
+        if self._feed is not None and progress["data"] is not None:
+            here |= self._feed.identity
+            there |= progress["data"]
+        other = [f"{name}: {there.get(name)!r} there, {here.get(name)!r} here" for name in {**there, **here}
+                 if there.get(name) != here.get(name)]
+        if other:
+            raise InputError("the state is of the middle of an epoch, whose rest is not known with other data, batches "
+                             f"or metrics ({'; '.join(other)}).")
 
 
 def _rows_of(output: np.ndarray, rows: int, size: int) -> np.ndarray:

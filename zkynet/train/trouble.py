@@ -33,5 +33,5 @@ def explained(size: int, advice: str = "") -> Iterator[None]:
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         reason = (str(error).splitlines() or ["MemoryError"])[0][:200].rstrip(".")
-        raise TrainingError(f"out of memory with batches of {size} rows: {reason}. Try a batch size of "
-                            f"{max(1, size // 2)}{advice}.") from error
+        hint = f"Try a batch size of {size // 2}{advice}." if size > 1 else "Not even one row fits."
+        raise TrainingError(f"out of memory with batches of {size} rows: {reason}. {hint}") from error

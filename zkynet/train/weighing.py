@@ -30,7 +30,7 @@ def weighed(loss: Any, prediction: Any, target: Any, weights: Any) -> Any:
 def counted(loss: Any, target: Any, weights: Any, rows: Any) -> Any:
     """What the loss's mean divides by, float32: the rows, or the places that are not ignored, by the class's weight.
     Losses of several batches, times this, add up to the loss of all rows."""
-    if not (_has_classes(loss, target) and loss.reduction == "mean"):
+    if not (can_weigh(loss) and _has_classes(loss, target)):
         return rows
     target = op.cast(target, "int32")
     kept = op.not_equal(target, loss.ignore_index)

@@ -27,21 +27,31 @@ def plus(a: Node, b: Node) -> Node:
 
 def _written_into(total: Node, part: Any) -> Node | None:
     """`part` added to `total` where it is not zero; None when it is not known to be zero anywhere."""
-    if part.__class__ is not OperatorNode:
+    writes: list[Any] = []  # last first: there may be thousands
+    while part.__class__ is OperatorNode and part.signature.operator in (added, scattered, window_added):
+        writes.append(part)
+        part = part.inputs[0]
+    base = total if writes and is_zero(part) else _placed_into(total, part)
+    if base is None:
         return None
-    kind, inputs, attributes = part.signature.operator, part.inputs, part.signature.kwargs
-    if kind is place:
-        (values,) = inputs
-        if 8 * values.aval.size > part.aval.size:  # then one fused pass over all is faster
-            return None
-        index = tuple(zip(attributes["starts"], values.shape, attributes["steps"], strict=True))
-        return added(total, values, index=index, outside=None, distinct=True)
-    if kind not in (added, scattered, window_added):
-        return None
-    base = total if _is_zero(inputs[0]) else _written_into(total, inputs[0])
-    return None if base is None else kind(base, *inputs[1:], **attributes)
+    for write in reversed(writes):
+        base = write.signature.operator(base, *write.inputs[1:], **write.signature.kwargs)
+    return base
 
 
-def _is_zero(node: Any) -> bool:
+def _placed_into(total: Node, part: Any) -> Node | None:
+    """The same for a part that is a `place` in zeros."""
+    if part.__class__ is not OperatorNode or part.signature.operator is not place:
+        return None
+    (values,) = part.inputs
+    if 8 * values.aval.size > part.aval.size:  # then one fused pass over all is faster
+        return None
+    attributes = part.signature.kwargs
+    index = tuple(zip(attributes["starts"], values.shape, attributes["steps"], strict=True))
+    return added(total, values, index=index, outside=None, distinct=True)
+
+
+def is_zero(node: Any) -> bool:
+    """Whether a node is known to be zeros."""
     return (node.__class__ is OperatorNode and node.signature.operator is filled
             and node.signature.kwargs["value"] == 0)

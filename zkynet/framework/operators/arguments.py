@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, ShapeError
-from ..leaves import as_node
+from ..leaves import Named, as_node
 from ..nodes import Node
 from ..session import current_session, describe_origin, user_frame
 
@@ -16,14 +16,9 @@ class OutOfRange(ShapeError, IndexError):
     """An index beyond the end of an axis; ends Python's iteration protocols as an IndexError."""
 
 
-class _Caller:
-    def __init__(self, name: str):
-        self.name = name
-
-
 def node_of(value: Any, name: str) -> Node:
     """The node of a value that was given to the operator called `name`."""
-    return as_node(value, current_session.get(), _Caller(name))
+    return as_node(value, current_session.get(), Named(name))
 
 
 def misfit(name: str, message: str, kind: type[ShapeError] = ShapeError) -> ShapeError:

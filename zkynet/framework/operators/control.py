@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import GraphError, InputError, ShapeError
-from ..leaves import as_node, zeros_aval
+from ..leaves import Named, as_node, zeros_aval
 from ..nodes import Expression, Node
 from ..session import Session, current_session
 from ..structure import Structure, linearize, placeholders
@@ -25,11 +25,9 @@ from .registry import builtin
 from .shape import cast, full, reshape, sum_to
 
 
-class Named:
-    """Who asks for a node, where that is no operator."""
-
-    def __init__(self, name: str):
-        self.name = name
+def name_of(function: Any) -> str:
+    """How messages call a function, or a Module."""
+    return getattr(function, "functional_name", None) or getattr(function, "__name__", type(function).__name__)
 
 
 def nodes_of(tree: Any, name: str) -> tuple[list[Node], Any]:

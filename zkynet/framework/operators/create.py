@@ -60,7 +60,7 @@ def _dtype(dtype: Any, *values: Any) -> np.dtype:
     return default_dtype() if found.kind == "f" else jax.dtypes.canonicalize_dtype(found)
 
 
-def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
+def shape_of(shape: int | Sequence[int]) -> tuple[int, ...]:
     return (int(shape),) if isinstance(shape, (int, np.integer)) else tuple([int(n) for n in shape])
 
 
@@ -73,11 +73,11 @@ def full(shape: int | Sequence[int], value: Any, dtype: Any = None) -> Node:
     """
     if isinstance(value, (int, float, np.generic)):
         value = value.item() if isinstance(value, np.generic) else value
-        return filled(shape=_shape(shape), dtype=_dtype(dtype, value), value=value)
+        return filled(shape=shape_of(shape), dtype=_dtype(dtype, value), value=value)
     from .shape import broadcast_to, cast
 
     node = node_of(value, "full")
-    return broadcast_to(node if dtype is None else cast(node, dtype=_dtype(dtype)), shape=_shape(shape))
+    return broadcast_to(node if dtype is None else cast(node, dtype=_dtype(dtype)), shape=shape_of(shape))
 
 
 def zeros(shape: int | Sequence[int], dtype: Any = None) -> Node:
@@ -87,7 +87,7 @@ def zeros(shape: int | Sequence[int], dtype: Any = None) -> Node:
     >>> op.zeros(2).value.tolist()
     [0.0, 0.0]
     """
-    return filled(shape=_shape(shape), dtype=_dtype(dtype), value=0)
+    return filled(shape=shape_of(shape), dtype=_dtype(dtype), value=0)
 
 
 def ones(shape: int | Sequence[int], dtype: Any = None) -> Node:
@@ -97,7 +97,7 @@ def ones(shape: int | Sequence[int], dtype: Any = None) -> Node:
     >>> op.ones(2, "int32").value.tolist()
     [1, 1]
     """
-    return filled(shape=_shape(shape), dtype=_dtype(dtype), value=1)
+    return filled(shape=shape_of(shape), dtype=_dtype(dtype), value=1)
 
 
 def full_like(x: Any, value: float, dtype: Any = None) -> Node:

@@ -40,13 +40,13 @@ def _pull(g: Node, out: str, others: Sequence[tuple[Node, str]], operand: Node, 
     kept = "".join(letter for letter in term if letter in known)
     terms = ",".join([out, *(other for _, other in others)])
     part = contracted(g, *(other for other, _ in others), subscripts=f"{terms}->{kept}")
-    # A letter of this operand alone was summed out: its cotangent is the same all along that axis. And an axis of
-    # length 1 may have been broadcast.
+    # A letter of this operand alone, or one along which all others had length 1, was summed out: its cotangent is the
+    # same all along that axis. And an axis of length 1 of this operand may have been broadcast.
     lengths = dict(zip(kept, part.shape, strict=True))
     if kept != term:
         part = reshape(part, shape=tuple([lengths.get(letter, 1) for letter in term]))
-        shape = tuple([lengths.get(letter, n) for letter, n in zip(term, operand.shape, strict=True)])
-        part = broadcast_to(part, shape=shape)
+    shape = jnp.broadcast_shapes(part.shape, operand.shape)
+    part = part if part.shape == shape else broadcast_to(part, shape=shape)
     return part if part.shape == operand.shape else sum_to(part, shape=operand.shape)
 
 

@@ -52,6 +52,7 @@ def _scattered_lines(x: jax.Array, indices: Any, values: Any, axis: int, outside
     """`scatter_add` where the positions have the lengths of x along all other axes."""
     if indices.shape[axis] == 1:
         # One position for each line: comparing beats scattering, and melts into what surrounds it.
+        indices = indices.astype(np.int32)  # small ones could not count to the end of the axis
         places = jax.lax.broadcasted_iota(indices.dtype, x.shape, axis)
         wrapped = jnp.where(indices < 0, indices + x.shape[axis], indices)
         return x + jnp.where(places == wrapped, values, jnp.zeros((), x.dtype))

@@ -24,7 +24,7 @@ def matrix_transpose(x: Node) -> Node:
     return transpose(x, axes=(*axes[:-2], axes[-1], axes[-2]))
 
 
-def _over_last(x: Node, count: int = 1) -> Node:
+def over_last(x: Node, count: int = 1) -> Node:
     """x with size-1 axes appended."""
     return reshape(x, shape=x.shape + (1,) * count)
 
@@ -259,7 +259,7 @@ def trace(x, *, offset=0, axis1=0, axis2=1):
 @trace.def_vjp
 def _(g, y, x, *, offset, axis1, axis2):
     rows, columns = x.shape[axis1] + min(offset, 0), x.shape[axis2] - max(offset, 0)
-    spread = broadcast_to(_over_last(g), shape=(*g.shape, max(0, min(rows, columns))))
+    spread = broadcast_to(over_last(g), shape=(*g.shape, max(0, min(rows, columns))))
     return (embed_diagonal(spread, shape=x.shape, offset=offset, axis1=axis1, axis2=axis2),)
 
 

@@ -16,17 +16,12 @@ from .arguments import misfit, node_of
 from .control import cond
 from .elementwise import equal, exp, expm1, isfinite, sigmoid, where
 from .linalg import matmul, matrix_transpose
-from .reduce import all, max, sum
+from .reduce import all, as_floating, max, sum
 from .registry import builtin, elementwise
 from .running import along, linear_recurrence, neighbours
 from .shape import broadcast_to, expand_dims, reshape, squeeze, stop_gradient, sum_to
 
 INF = math.inf
-
-
-def _real(x: Any) -> Any:
-    """Integers as the default floating dtype."""
-    return jnp.asarray(x, jnp.result_type(x, 1.0))
 
 
 def _top(x: Any, axis: Any) -> Any:
@@ -59,12 +54,12 @@ def _log1mexp(x: Any) -> Any:
     return jnp.where(x < math.log(2.0), jnp.log(-jnp.expm1(-x)), jnp.log1p(-jnp.exp(-x)))
 
 
-log1mexp = elementwise("log1mexp", lambda x: _log1mexp(_real(x)), lambda g, y, x: g * (exp(-x) / -expm1(-x)),
+log1mexp = elementwise("log1mexp", lambda x: _log1mexp(as_floating(x)), lambda g, y, x: g * (exp(-x) / -expm1(-x)),
                        doc="y = ln(1 - e^-x), for x >= 0")
 
 
 def _logsubexp(a, b):
-    return a + _log1mexp(_real(jnp.where(b == -INF, INF, a - b)))
+    return a + _log1mexp(as_floating(jnp.where(b == -INF, INF, a - b)))
 
 
 def _gap(a: Any, b: Any) -> Node:
@@ -86,7 +81,7 @@ def logsumexp(x, *, axis=None, keepdims=False):
     >>> round(float(op.logsumexp([1e4, 1e4]).value) - 1e4, 3)
     0.693
     """
-    x = _real(x)
+    x = as_floating(x)
     top = _top(x, axis)
     y = jnp.log(jnp.sum(jnp.exp(x - top), axis, keepdims=True)) + top
     return y if keepdims else jnp.squeeze(y, axis)
@@ -105,7 +100,7 @@ def _(g, y, x, *, axis, keepdims):
 @builtin(name="log_sum_exp")
 def _weighted(x, weights, *, axis, keepdims):
     """y = ln sum w e^x; see `log_sum_exp`."""
-    x, weights = jnp.broadcast_arrays(_real(x), _real(weights))
+    x, weights = jnp.broadcast_arrays(as_floating(x), as_floating(weights))
     counts = weights != 0
     top = _top(jnp.where(counts, x, -INF), axis)
     parts = jnp.where(counts, weights * jnp.exp(jnp.where(counts, x - top, 0)), 0)
@@ -148,7 +143,7 @@ def log_sum_exp(x: Any, axis: Any = None, weights: Any = None, keepdims: bool = 
 @builtin(name="logcumsumexp")
 def _running(x, *, axis, reverse):
     """y_i = ln (e^x_0 + ... + e^x_i) along an axis; see `logcumsumexp`."""
-    return jax.lax.cumlogsumexp(_real(x), axis % x.ndim, reverse)
+    return jax.lax.cumlogsumexp(as_floating(x), axis % x.ndim, reverse)
 
 
 @_running.def_vjp

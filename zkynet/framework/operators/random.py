@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import InputError
 from ..nodes import Node
 from .arguments import misfit, node_of
-from .create import default_dtype
+from .create import default_dtype, shape_of
 from .registry import builtin
 
 Shape = int | Sequence[int]
@@ -142,10 +142,6 @@ def _(g, y, x, key, *, p):
 # Public functions -------------------------------------------------------------------------------------------
 
 
-def _shape(shape: Shape) -> tuple[int, ...]:
-    return (int(shape),) if isinstance(shape, (int, np.integer)) else tuple([int(n) for n in shape])
-
-
 def _floating(dtype: Any) -> np.dtype:
     return default_dtype() if dtype is None else jax.dtypes.canonicalize_dtype(dtype)
 
@@ -185,7 +181,7 @@ def uniform(key: Any, shape: Shape = (), low: Any = 0.0, high: Any = 1.0, dtype:
     >>> bool((y.value >= 2.0).all() and (y.value <= 3.0).all())
     True
     """
-    shape, dtype = _shape(shape), _floating(dtype)
+    shape, dtype = shape_of(shape), _floating(dtype)
     low, high = (_parameter(v, shape, dtype, what, "uniform") for v, what in ((low, "low"), (high, "high")))
     return _scaled(standard_uniform(key, shape=shape, dtype=dtype), high - low, low)
 
@@ -205,7 +201,7 @@ def normal(key: Any, shape: Shape = (), mean: Any = 0.0, std: Any = 1.0, dtype: 
     >>> op.normal(op.random_key(0), (2, 3)).shape
     (2, 3)
     """
-    shape, dtype = _shape(shape), _floating(dtype)
+    shape, dtype = shape_of(shape), _floating(dtype)
     mean, std = (_parameter(v, shape, dtype, what, "normal") for v, what in ((mean, "mean"), (std, "std")))
     return _scaled(standard_normal(key, shape=shape, dtype=dtype), std, mean)
 
@@ -223,7 +219,7 @@ def truncated_normal(key: Any, shape: Shape = (), mean: Any = 0.0, std: Any = 1.
     >>> bool((abs(y.value) <= 6.0).all())
     True
     """
-    shape, dtype = _shape(shape), _floating(dtype)
+    shape, dtype = shape_of(shape), _floating(dtype)
     name = "truncated_normal"
     mean, std = (_parameter(v, shape, dtype, what, name) for v, what in ((mean, "mean"), (std, "std")))
     return _scaled(between(key, lower, upper, shape=shape, dtype=dtype), std, mean)
@@ -236,7 +232,7 @@ def randint(key: Any, shape: Shape, low: Any, high: Any, dtype: Any = "int32") -
     >>> sorted(set(op.randint(op.random_key(0), (100,), 2, 5).value.tolist()))
     [2, 3, 4]
     """
-    return integers(key, low, high, shape=_shape(shape), dtype=jax.dtypes.canonicalize_dtype(dtype))
+    return integers(key, low, high, shape=shape_of(shape), dtype=jax.dtypes.canonicalize_dtype(dtype))
 
 
 def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None) -> Node:
@@ -246,7 +242,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None) -> Node:
     >>> op.bernoulli(op.random_key(0), [0.0, 1.0]).value.tolist()
     [False, True]
     """
-    return chances(key, p, shape=None if shape is None else _shape(shape))
+    return chances(key, p, shape=None if shape is None else shape_of(shape))
 
 
 def categorical(key: Any, logits: Any, axis: int = -1, shape: Shape | None = None) -> Node:
@@ -260,7 +256,7 @@ def categorical(key: Any, logits: Any, axis: int = -1, shape: Shape | None = Non
     >>> op.categorical(op.random_key(0), [[0.0, -1e9], [-1e9, 0.0]]).value.tolist()
     [0, 1]
     """
-    return classes(key, logits, axis=axis, shape=None if shape is None else _shape(shape))
+    return classes(key, logits, axis=axis, shape=None if shape is None else shape_of(shape))
 
 
 def permutation(key: Any, x: Any, axis: int = 0) -> Node:

@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ..nodes import Node, OperatorNode
+from ..nodes import Node
+from .accumulate import is_zero
 from .arguments import misfit, node_of
 from .control import scan, trace
-from .create import arange, filled, full, zeros_like
+from .create import arange, full, zeros_like
 from .elementwise import less, relu, sigmoid, tanh, where
 from .linalg import tensordot
 from .reduce import sum
@@ -199,7 +200,7 @@ def recurrent_back(lengths, weight, *rest, kind, reverse):
 @recurrent.def_vjp
 def _(g, y, lengths, projected, weight, bias, *states, kind, reverse):
     count = len(states)
-    if not all([_is_zero(part) for part in g[count:]]):  # of what is kept: part of a derivative of the reverse loop
+    if not all([is_zero(part) for part in g[count:]]):  # of what is kept: part of a derivative of the reverse loop
         return _by_scan(_forward, g, lengths, [projected, weight, bias, *states], kind, reverse)
     parts = recurrent_back(lengths, weight, *g[:count], *states, *y, kind=kind, reverse=reverse)
     into_z, into_a = parts[0], parts[-count - 1]
@@ -251,11 +252,6 @@ def _pushed_by_scan(function: Callable[..., tuple], tangents: Sequence[Node], in
     push = jvp_structure(structure, tuple(structure.inputs[1:len(inputs)]))
     made = push.replay([*given, *tangents[1:]])
     return [made[slot] for slot in push.outputs[len(structure.outputs):]]
-
-
-def _is_zero(node: Any) -> bool:
-    return (node.__class__ is OperatorNode and node.signature.operator is filled
-            and node.signature.kwargs["value"] == 0)
 
 
 def recurrence(projected: Any, weight: Any, bias: Any, states: Sequence[Any], *, kind: str, lengths: Any = None,

@@ -36,7 +36,7 @@ def _kept(y: Node, x: Node, axis: Any) -> Node:
     return reshape(y, shape=tuple([1 if i in axes else n for i, n in enumerate(x.shape)]))
 
 
-def _real(x: Any) -> jax.Array:
+def as_floating(x: Any) -> jax.Array:
     """Integers and booleans as the default floating dtype."""
     return jnp.asarray(x, jnp.result_type(x, 1.0))
 
@@ -93,7 +93,7 @@ def var(x, *, axis=None, ddof=0, keepdims=False):
     >>> float(op.var([1.0, 3.0]).value), float(op.var([1.0, 3.0], ddof=1).value)
     (1.0, 2.0)
     """
-    return jnp.var(_real(x), axis, ddof=ddof, keepdims=keepdims)
+    return jnp.var(as_floating(x), axis, ddof=ddof, keepdims=keepdims)
 
 
 @var.def_vjp
@@ -118,7 +118,7 @@ def std(x, *, axis=None, ddof=0, keepdims=False):
     >>> float(op.std([1.0, 3.0]).value)
     1.0
     """
-    return jnp.std(_real(x), axis, ddof=ddof, keepdims=keepdims)
+    return jnp.std(as_floating(x), axis, ddof=ddof, keepdims=keepdims)
 
 
 @std.def_vjp
@@ -138,7 +138,7 @@ def norm(x, *, ord=2, axis=None, keepdims=False):
     (5.0, 7.0)
     """
     p = _order(ord)
-    x = _real(x)
+    x = as_floating(x)
     if p == 2:
         return jnp.sqrt(jnp.sum(jnp.square(jnp.abs(x)), axis, keepdims=keepdims))
     if p == 0:
@@ -306,7 +306,7 @@ def count_nonzero(x, *, axis=None, keepdims=False):
 
 def _shifted(x: Any, axis: Any) -> jax.Array:
     """x minus its largest element, so that exp cannot overflow."""
-    x = _real(x)
+    x = as_floating(x)
     return x - jnp.max(x, axis, keepdims=True, initial=-jnp.inf)
 
 
@@ -335,7 +335,7 @@ def softmin(x, *, axis=-1):
     >>> op.softmin([1000.0, -1000.0]).value.tolist()
     [0.0, 1.0]
     """
-    powers = jnp.exp(_shifted(-_real(x), axis))
+    powers = jnp.exp(_shifted(-as_floating(x), axis))
     return powers / jnp.sum(powers, axis, keepdims=True)
 
 

@@ -8,15 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from ..nodes import Node
-from .linalg import matmul, matrix_transpose, tril, triu
+from .linalg import matmul, matrix_transpose, over_last, tril, triu
 from .registry import builtin
 from .shape import reshape, sum_to
-
-
-def _over_last(x: Node, count: int = 1) -> Node:
-    """x with size-1 axes appended."""
-    return reshape(x, shape=x.shape + (1,) * count)
-
 
 # Solving --------------------------------------------------------------------------------------------------
 
@@ -84,7 +78,7 @@ def _(g, y, a, b):
 
 
 def _as_columns(x: Node, b: Node) -> Node:
-    return _over_last(x) if b.ndim == 1 else x
+    return over_last(x) if b.ndim == 1 else x
 
 
 def _pull_solution(into_columns: Node, y: Node) -> tuple[Node, Node]:
@@ -172,7 +166,7 @@ def det(x):
 
 @det.def_vjp
 def _(g, y, x):
-    return (_over_last(g, 2) * cofactor(x),)
+    return (over_last(g, 2) * cofactor(x),)
 
 
 @builtin
@@ -215,7 +209,7 @@ def slogdet(x):
 
 @slogdet.def_vjp
 def _(g, y, x):
-    return (_over_last(g[1], 2) * matrix_transpose(inv(x)),)
+    return (over_last(g[1], 2) * matrix_transpose(inv(x)),)
 
 
 __all__ = ["cholesky", "cofactor", "det", "inv", "slogdet", "solve", "solve_triangular"]
