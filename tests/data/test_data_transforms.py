@@ -142,3 +142,16 @@ def test_mapped_applies_to_the_component_named():
 def test_a_random_transform_alone_draws_by_position():
     crop = data.RandomCrop(4)
     np.testing.assert_array_equal(crop(IMAGES), crop(IMAGES, Draws(np.arange(20))))
+
+
+@pytest.mark.parametrize("between", [lambda dataset: dataset, lambda dataset: data.Subset(dataset, np.arange(400))],
+                         ids=["directly", "a subset"])
+def test_mapped_of_mapped_draw_different_numbers(between):
+    """Two views of each image: the same crop of both would be one view, twice."""
+    images = np.arange(1.0, 401.0)[:, None, None, None] * np.ones((1, 8, 8))
+    first = data.Mapped((images, images), data.RandomCrop(8, 4))
+    a, b = data.read_rows(data.Mapped(between(first), data.RandomCrop(8, 4), on=1), np.arange(400)).arrays
+    assert (a != b).any((1, 2, 3)).mean() > 0.9
+    np.testing.assert_array_equal(a, data.read_rows(first, np.arange(400)).arrays[0])
+    behind = data.Mapped(between(data.Mapped((images, images), lambda x: x)), data.RandomCrop(8, 4))
+    np.testing.assert_array_equal(a, data.read_rows(behind, np.arange(400)).arrays[0])

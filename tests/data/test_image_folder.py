@@ -128,6 +128,17 @@ def test_a_loader_leaves_broken_files_out_and_reports_them(root: Path, workers: 
     loader.close()
 
 
+def test_a_loop_over_images_does_not_end_at_a_broken_one(root: Path):
+    (root / "cat" / "1.PNG").write_bytes(b"x")
+    images = data.ImageFolder(root, size=(5, 7), on_error="skip")
+    mapped = data.Mapped(images, data.ToFloat())
+    for dataset in (images, mapped):
+        with pytest.raises(data.DataError, match=r"1\.PNG: cannot be read as an image"):
+            for _ in dataset:
+                pass
+    np.testing.assert_array_equal(mapped[2][0], images[2][0] / np.float32(255))
+
+
 def test_an_image_of_another_size_is_skipped_when_asked(root: Path):
     Image.fromarray(PIXELS[0][:2]).save(root / "dog" / "3.png")
     images = data.ImageFolder(root, on_error="skip")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import multiprocessing
 import os
 import subprocess
@@ -62,6 +63,25 @@ def test_a_loop_left_in_the_middle_goes_on(make):
     other = make(worker_sets.Slow(40), 3, shuffle=True, workers=1)
     other.load_state(state | {"epoch": 1, "position": 9})
     assert contents(other) == expected[-5:]
+
+
+def test_ctrl_c_while_the_answers_of_a_loop_that_was_left_are_taken(make, monkeypatch: pytest.MonkeyPatch):
+    expected = contents(make(worker_sets.Squares(20), 2))
+    loader = make(worker_sets.Squares(20), 2, workers=2, prefetch=0)
+    assert contents([next(iter(loader))]) == expected[:1]  # three more are on their way
+    pool = loader._pool
+    receive, taken = pool._receive, itertools.count()
+
+    def interrupted(worker: int):
+        if next(taken) == 1:
+            raise KeyboardInterrupt
+        return receive(worker)
+
+    monkeypatch.setattr(pool, "_receive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(iter(loader))
+    assert not pool.close.alive  # nobody waits for an answer that was taken
+    assert contents(loader) == expected[1:]
 
 
 def test_rows_are_copied_out_of_the_shared_memory(make):

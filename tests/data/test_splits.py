@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +51,16 @@ def test_seeds_and_random_choice():
     for seed in range(2000):
         counts[data.split(np.arange(20), {"a": 0.25}, seed)["a"].indices] += 1
     assert abs(counts - 500).max() < 5 * np.sqrt(500 * 0.75)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint64])
+def test_a_seed_may_be_numpys(kind: Any, tmp_path: Path):
+    x, seed = np.arange(10), kind(3)
+    parts = data.split(x, {"a": 0.5}, seed=seed)
+    np.testing.assert_array_equal(parts["a"].indices, data.split(x, {"a": 0.5}, seed=3)["a"].indices)
+    parts.save(tmp_path / "split.json")
+    assert data.Splits.load(tmp_path / "split.json", x).seed == 3
+    np.testing.assert_array_equal(data.epoch_order(10, seed, kind(1)), data.epoch_order(10, 3, 1))
 
 
 def test_labels_may_be_given_or_found():

@@ -50,8 +50,12 @@ def test_windows(total: int, length: int, stride: int):
         np.testing.assert_array_equal(x[i], np.arange(start, start + length))
         np.testing.assert_array_equal(y[i], x[i] + 1)
         assert (windows[i][0] == x[i]).all() and (windows[i][1] == y[i]).all()
-    with pytest.raises(IndexError):
-        windows[len(windows)]
+    np.testing.assert_array_equal(data.read_rows(windows, np.arange(-len(windows), 0)).arrays[0], x)
+    for beyond in (len(windows), -len(windows) - 1):
+        with pytest.raises(IndexError):
+            windows[beyond]
+        with pytest.raises(IndexError):
+            data.read_rows(windows, [beyond])
 
 
 @pytest.mark.parametrize("tokens, length, stride", [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +47,17 @@ def test_inside_of_another_program_it_is_a_part_of_it():
     inner = xla.jit(lambda x: x + 1.0)
     assert float(jax.jit(lambda x: inner(x) * 2.0)(3.0)) == 8.0
     assert float(jax.grad(lambda x: inner(x) ** 2)(3.0)) == 8.0
+
+
+def test_outputs_reach_their_targets_inside_of_another_program_too():
+    run = xla.jit(lambda x: [x + 1.0, x * 2.0])
+
+    def product(x: float) -> jax.Array:
+        targets = [SimpleNamespace(), SimpleNamespace()]
+        xla.run_into(targets, run, [x])
+        return targets[0]._value * targets[1]._value
+
+    assert float(product(3.0)) == float(jax.jit(product)(3.0)) == 24.0
 
 
 def test_an_xla_without_the_option_gets_none(monkeypatch: pytest.MonkeyPatch):

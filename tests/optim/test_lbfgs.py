@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -182,10 +184,12 @@ def test_a_frozen_parameter_stays():
     assert not np.array_equal(net.second.value, second)
 
 
-def test_a_loss_from_before_a_change_starts_at_the_present_value():
+@pytest.mark.parametrize("change", [lambda x: np.array([1.0, 2.0]), lambda x: x - np.array([2.0, -1.0], np.float32)],
+                         ids=["an array", "an expression"])
+def test_a_loss_from_before_a_change_starts_at_the_present_value(change):
     x = cg.Parameter("x", [3.0, 1.0])
     loss = op.sum(op.square(x))
-    x.value = np.array([1.0, 2.0], np.float32)
+    x.value = change(x)
     assert float(optim.LBFGS([x], max_iter=5).step(lambda: loss)) == 5.0
     np.testing.assert_allclose(x.value, [0.0, 0.0], atol=1e-5)
     assert float(loss.value) == 10.0
@@ -250,9 +254,10 @@ def two_values(x):
 
 @pytest.mark.parametrize(("closure", "message"), [
     (lambda x: x, "needs a function without arguments that returns the loss as a graph, but got Parameter"),
-    (lambda x: lambda: 3.0, "must return a scalar loss as a graph, but returned float"),
-    (lambda x: lambda: x * np.ones(3), r"must return a scalar loss .* of shape \(3,\)"),
+    (lambda x: lambda: 3.0, "needs the loss as a graph, one node, but got float"),
+    (lambda x: lambda: x * np.ones(3), r"needs a scalar loss, but this one has shape \(3,\)"),
     (lambda x: lambda: op.square(np.float32(2)), "depends on none of the 1 trainable parameters"),
+    (lambda x: lambda: op.stop_gradient(op.square(x)), "depends on none of the 1 trainable parameters"),
     (lambda x: lambda: two_values(x), "has two values in this loss"),
 ])
 def test_wrong_closures_are_told(closure, message):
@@ -264,16 +269,23 @@ def test_wrong_closures_are_told(closure, message):
 @pytest.mark.parametrize(("options", "message"), [
     ({"lr": -1.0}, "lr must be a number with 0 <= lr < inf, but got -1.0"),
     ({"lr": optim.Constant(1.0)}, "lr must be a number"),
-    ({"max_iter": 0}, "max_iter of LBFGS must be a whole number, at least 1, but got 0"),
-    ({"max_eval": 2.5}, "max_eval of LBFGS must be"),
-    ({"history_size": -1}, "history_size of LBFGS must be"),
-    ({"tolerance_grad": -1.0}, "tolerance_grad of LBFGS must be a number, at least 0"),
-    ({"tolerance_change": float("nan")}, "tolerance_change of LBFGS must be"),
+    ({"max_iter": 0}, "max_iter must be a whole number from 1 on, but got 0"),
+    ({"max_iter": None}, "max_iter must be a whole number from 1 on, but got None"),
+    ({"max_eval": 2.5}, "max_eval must be a whole number"),
+    ({"history_size": -1}, "history_size must be a whole number"),
+    ({"tolerance_grad": -1.0}, "tolerance_grad must be a number with 0 <= tolerance_grad"),
+    ({"tolerance_change": float("nan")}, "tolerance_change must be a number"),
     ({"line_search_fn": "wolfe"}, "line_search_fn of LBFGS must be None or 'strong_wolfe', but got 'wolfe'"),
 ])
 def test_wrong_options_are_named(options, message):
     with pytest.raises(InputError, match=message):
         optim.LBFGS(**options)
+
+
+def test_numpys_numbers_are_numbers():
+    count, tolerance = np.int64(8), np.float32(1e-5)
+    options: dict[str, Any] = {"max_iter": count, "history_size": count, "tolerance_grad": tolerance}
+    assert optim.LBFGS([cg.Parameter("x", 1.0)], **options).defaults["max_eval"] == 10
 
 
 def test_what_it_cannot_do_is_refused():

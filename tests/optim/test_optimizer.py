@@ -378,6 +378,33 @@ def test_groups_that_are_refused_are_not_kept():
     assert len(opt.param_groups) == 1 and opt.params == [P]
 
 
+@pytest.mark.parametrize("lr", [0.1, optim.Constant(0.1)])
+def test_a_compiled_function_cannot_set_the_rate(lr: Any):
+    p = cg.Parameter("p", 1.0)
+    opt = optim.SGD([p], lr=lr)
+
+    def step() -> Any:
+        opt.lr = 0.01
+        opt.step(p * 1.0)
+        return p
+
+    with pytest.raises(GraphError, match="takes the rate of an optimizer as an input and cannot set it"):
+        zkynet.compile(step)()
+    assert opt.lr == lr and opt.rates == pytest.approx([0.1])
+    opt.step(p * 1.0)
+    assert float(p.value) == pytest.approx(0.9)
+
+
+def test_no_group_is_added_to_gradients_that_wait():
+    p = cg.Parameter("p", 0.0)
+    opt = optim.SGD([p], lr=1.0, accumulate=2)
+    opt.apply([-1.0])
+    with pytest.raises(InputError, match="before the first step only"):
+        opt.add_param_group({"params": [cg.Parameter("q", 0.0)]})
+    opt.apply([-1.0])
+    assert float(p.value) == 1.0
+
+
 WRONG = {
     "no parameters": (lambda: optim.SGD([]), "got no parameters"),
     "no Parameter": (lambda: optim.SGD([1.0]), "needs cg.Parameter objects, but got float"),

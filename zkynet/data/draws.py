@@ -6,6 +6,8 @@ in a batch with whichever others, it gets the same numbers, after a restart and 
 
 from __future__ import annotations
 
+from operator import index
+
 import numpy as np
 
 MASK = 2**64 - 1
@@ -23,7 +25,7 @@ def _key(*numbers: int) -> np.ndarray:
     """One 64-bit number, as an array of one, from several integers."""
     key = np.zeros(1, np.uint64)
     for number in numbers:
-        key = _mix((key ^ np.uint64(number & MASK)) + np.uint64(GOLDEN))
+        key = _mix((key ^ np.uint64(index(number) & MASK)) + np.uint64(GOLDEN))
     return key
 
 
@@ -46,6 +48,7 @@ class Draws:
     Args:
         indices: which example each row is.
         seed, epoch: what else the numbers depend on.
+        stream: another one gives other numbers for the same rows.
 
     >>> both = Draws(np.array([3, 7]), seed=0, epoch=2).uniform()
     >>> alone = Draws(np.array([7]), seed=0, epoch=2).uniform()
@@ -53,8 +56,8 @@ class Draws:
     True
     """
 
-    def __init__(self, indices: np.ndarray, seed: int = 0, epoch: int = 0) -> None:
-        self._rows = _mix(np.asarray(indices).astype(np.uint64) ^ _key(seed, epoch, 2))
+    def __init__(self, indices: np.ndarray, seed: int = 0, epoch: int = 0, stream: int = 0) -> None:
+        self._rows = _mix(np.asarray(indices).astype(np.uint64) ^ _key(seed, epoch, 2 + stream))
         self._count = 0
 
     def bits(self) -> np.ndarray:

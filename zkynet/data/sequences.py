@@ -133,7 +133,7 @@ class Windows:
         return 2 * self.length * self.tokens.itemsize
 
     def rows(self, indices: np.ndarray, seed: int = 0, epoch: int = 0) -> Rows:
-        both = sliding_window_view(self.tokens, self.length + 1)[indices * self.stride]
+        both = sliding_window_view(self.tokens, self.length + 1)[::self.stride][indices]
         return Rows((both[:, :-1].copy(), both[:, 1:].copy()))
 
     def fingerprint(self) -> str:

@@ -28,7 +28,7 @@ class Splits(dict[str, Subset]):
     """
 
     def __init__(self, dataset: Any, parts: Mapping[str, np.ndarray], seed: int = 0) -> None:
-        self.dataset, self.seed = as_dataset(dataset), seed
+        self.dataset, self.seed = as_dataset(dataset), int(seed)
         super().__init__({name: Subset(self.dataset, indices) for name, indices in parts.items()})
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from ..framework.errors import InputError, ShapeError
 from .dataset import Rows, as_dataset, fingerprint, read_rows
 from .draws import Draws
+from .errors import DataError
 
 Pair = int | Sequence[int]
 
@@ -56,6 +57,8 @@ class Mapped:
             epoch of `Trainer.fit`. What draws is a `Transform` whose `random` is set.
         on: which component of the examples they apply to; the first by default.
 
+    Where one `Mapped` is the data set of another, their random transforms draw different numbers.
+
     >>> Mapped((np.array([[0], [255]], np.uint8), [0, 1]), ToFloat(), lambda x: x * 2)[1]
     (array([2.], dtype=float32), np.int64(1))
     """
@@ -72,7 +75,10 @@ class Mapped:
         length = len(self)
         if not -length <= index < length:
             raise IndexError(f"example {index} of {length}")
-        return tuple(a[0] for a in self.rows(np.array([index % length])).arrays)
+        arrays, kept, problems = self.rows(np.array([index % length]))
+        if kept is not None and not len(kept):  # not an IndexError, which would end a loop over the data set
+            raise DataError(next(iter(problems.values()), f"example {index} cannot be read"))
+        return tuple(a[0] for a in arrays)
 
     def __repr__(self) -> str:
         names = (t.__name__ if hasattr(t, "__name__") else type(t).__name__ for t in self.transforms)  # pyright: ignore
@@ -83,15 +89,20 @@ class Mapped:
         return getattr(self.dataset, "classes", None)
 
     @property
+    def _draws(self) -> bool:
+        return any(getattr(t, "random", False) for t in self.transforms)
+
+    @property
     def row_bytes(self) -> int | None:
         inner = getattr(self.dataset, "row_bytes", None)
-        if inner is None or not len(self) or any(getattr(t, "random", False) for t in self.transforms):
+        if inner is None or not len(self) or self._draws:
             return None
         return sum(a.nbytes for a in self.rows(np.array([0])).arrays)
 
     def rows(self, indices: np.ndarray, seed: int = 0, epoch: int = 0) -> Rows:
         arrays, kept, problems = read_rows(self.dataset, indices, seed, epoch)
-        x, draws = arrays[self.on], Draws(indices if kept is None else indices[kept], seed, epoch)
+        x, indices = arrays[self.on], indices if kept is None else indices[kept]
+        draws = Draws(indices, seed, epoch, stream=_drawing(self.dataset))  # not the numbers that one below has drawn
         for transform in self.transforms:
             before = len(x)
             x = transform(x, draws) if isinstance(transform, Transform) else np.asarray(transform(x))
@@ -102,6 +113,12 @@ class Mapped:
 
     def fingerprint(self) -> str:
         return fingerprint(self.dataset)
+
+
+def _drawing(dataset: Any) -> int:
+    """How many data sets draw numbers, from this one down."""
+    below = getattr(dataset, "dataset", None)
+    return (isinstance(dataset, Mapped) and dataset._draws) + (0 if below is None else _drawing(below))
 
 
 class ToFloat(Transform):

@@ -134,12 +134,12 @@ class Workers:
     def read(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Rows]]:
         """The rows of each task, in order. Their arrays are the caller's."""
         count = len(self.processes)
-        for k, owed in enumerate(self.owed):
-            for _ in range(owed):
-                self._receive(k)
-            self.owed[k] = 0
         tasks, pending, turn = iter(tasks), deque[tuple[int, int, Task]](), 0
         try:
+            for k in range(count):
+                while self.owed[k]:
+                    self._receive(k)
+                    self.owed[k] -= 1
             while True:
                 while len(pending) < count * SLOTS and (task := next(tasks, None)) is not None:
                     worker, slot = turn % count, turn // count % SLOTS

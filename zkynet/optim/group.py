@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from ..framework import cg
-from ..framework.errors import InputError
+from ..framework.errors import GraphError, InputError
+from ..framework.session import current_session
 from .update import GroupPlan
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Group(MutableMapping[str, Any]):
     Raises:
         InputError: for what is no option, out of its limits, or would need another state (a momentum where there was
             none, for example); the group stays as it was.
+        GraphError: inside of a compiled function.
     """
 
     def __init__(self, options: dict[str, Any], params: list[cg.Parameter], owner: Optimizer):
@@ -40,6 +42,10 @@ class Group(MutableMapping[str, Any]):
 
     def _take_rate(self) -> None:
         if self.schedule is None:
+            session = current_session.get()
+            if session is not None and session.traced:
+                raise GraphError("a compiled function takes the rate of an optimizer as an input and cannot set it: "
+                                 "set lr between its calls, or make it a schedule, a function of the step.")
             with self._precision():
                 self.rate.value = np.float64(self["lr"]) if self._wide else np.float32(self["lr"])
 
@@ -57,12 +63,12 @@ class Group(MutableMapping[str, Any]):
         self._options = {**before, name: value}
         try:
             self._owner.check(self._options)
+            self._take_rate()
             if name != "lr" or self.schedule != schedule:
                 self._owner.replan()
         except Exception:
             self._options = before
             raise
-        self._take_rate()
 
     def __delitem__(self, name: str) -> None:
         raise InputError(f"the option {name!r} of a group cannot be deleted; set it to another value.")

@@ -20,9 +20,9 @@ from ..framework.nodes import Node
 from ..framework.operator import FunctionOperator
 from ..framework.session import current_session
 from ..framework.structure import Structure, linearize, placeholders
-from ..framework.templates import Parameter
 from . import rules
-from .optimizer import Optimizer
+from .optimizer import Optimizer, scalar_loss
+from .step import Places, find_places
 from .wolfe import Point, strong_wolfe
 
 # (value, gradient) at a flat vector of all parameters.
@@ -99,6 +99,7 @@ class LBFGS(Optimizer):
     def __init__(self, params: Any = None, lr: float = 1.0, max_iter: int = 20, max_eval: int | None = None,
                  tolerance_grad: float = 1e-7, tolerance_change: float = 1e-9, history_size: int = 100,
                  line_search_fn: str | None = None, *, maximize: bool = False):
+        rules.check(max_iter=max_iter)  # of which max_eval is computed
         options = {"lr": lr, "max_iter": max_iter, "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
                    "tolerance_grad": tolerance_grad, "tolerance_change": tolerance_change,
                    "history_size": history_size, "line_search_fn": line_search_fn}
@@ -118,7 +119,10 @@ class LBFGS(Optimizer):
         self.index = {p: number for number, p in enumerate(params)}
 
     def check(self, options: Any) -> None:
-        _check(options)
+        rules.check(**{name: value for name, value in options.items() if name != "line_search_fn"})
+        if options["line_search_fn"] not in (None, "strong_wolfe"):
+            raise InputError("line_search_fn of LBFGS must be None or 'strong_wolfe', but got "
+                             f"{options['line_search_fn']!r}.")
 
     def replan(self) -> None:
         if self.param_groups[0]["history_size"] != self.states[0].shape[0]:
@@ -139,8 +143,7 @@ class LBFGS(Optimizer):
         if current_session.get() is not None:
             raise GraphError("LBFGS.step() runs a program of its own and cannot be part of another: call it outside of "
                              "zkynet.compile and of Modules.")
-        if not self.param_groups:
-            raise InputError("LBFGS has no parameters yet: give it model.parameters(), or bind them.")
+        self._check_usable()
         root = _loss(closure)
         with jax.enable_x64(root.aval.x64) if root.aval.x64 != x64_mode() else contextlib.nullcontext():
             return self._minimise(root)
@@ -155,9 +158,7 @@ class LBFGS(Optimizer):
         structure = structure_of(key)
         if structure.names is None:
             structure.names = [leaf_name(leaf) for leaf in leaves]
-        places = self._places(leaves)
-        current = all(place is None or leaves[place]._value is p._value
-                      for p, place in zip(self.params, places, strict=True))
+        places, stale = find_places(self, structure, leaves, slots)
         arrays = known_values(leaves)
         for p, place in zip(self.params, places, strict=True):
             if place is not None:
@@ -165,28 +166,12 @@ class LBFGS(Optimizer):
         program = self._program(structure, places, {slot: node for node, slot in slots.items()})
         arrays += [*self._limits(), *[state.value for state in self.states]]
         loss, *values = run(program, arrays, lambda: f"{describe(root)}, step of LBFGS")
-        if current:
+        if not stale:
             root._value = loss
         present = [p for p, place in zip(self.params, places, strict=True) if place is not None]
         for held, value in zip([*due, *present, *self.states], values, strict=True):
             held.commit(value)
         return loss
-
-    def _places(self, leaves: list[Node]) -> tuple[int | None, ...]:
-        """For each parameter where it is among the leaves; None for those that stay as they are."""
-        found: list[int | None] = [None] * len(self.index)
-        for slot, leaf in enumerate(leaves):
-            template = leaf.template
-            number = self.index.get(template) if isinstance(template, Parameter) and template.trainable else None
-            if number is None:
-                continue
-            if found[number] is not None:
-                raise GraphError(f"{template!r} has two values in this loss, which joins calls made before and after "
-                                 "an update: call the model again in the closure.")
-            found[number] = slot
-        if all(place is None for place in found):
-            raise GraphError(f"the loss depends on none of the {len(found)} trainable parameters of LBFGS.")
-        return tuple(found)
 
     def _limits(self) -> Limits:
         group = self.param_groups[0]
@@ -194,7 +179,7 @@ class LBFGS(Optimizer):
         return Limits(kind(group["lr"]), kind(group["tolerance_grad"]), kind(group["tolerance_change"]),
                       np.int32(group["max_iter"]), np.int32(group["max_eval"]))
 
-    def _program(self, structure: Structure, places: tuple[int | None, ...], origins: Any) -> Structure:
+    def _program(self, structure: Structure, places: Places, origins: Any) -> Structure:
         searching = self.param_groups[0]["line_search_fn"] is not None
         shapes = tuple([p.shape for p in self.params])
         how = ("lbfgs", places, shapes, searching, self._sign, self.states[0].aval)
@@ -211,7 +196,7 @@ class LBFGS(Optimizer):
         return derive(structure, how, build)
 
 
-def _body(*arrays: Any, structure: Structure, places: tuple[int | None, ...], shapes: tuple[tuple[int, ...], ...],
+def _body(*arrays: Any, structure: Structure, places: Places, shapes: tuple[tuple[int, ...], ...],
           searching: bool, sign: float) -> tuple[Any, ...]:
     """The first loss, other outputs of the graph at the start, new parameters, new memory."""
     count, end = len(structure.inputs), len(structure.inputs) + len(Limits._fields)
@@ -338,24 +323,4 @@ def _loss(closure: Any) -> Node:
     if not callable(closure):
         raise GraphError("LBFGS.step() needs a function without arguments that returns the loss as a graph, but got "
                          f"{type(closure).__name__}: opt.step(lambda: loss_fn(model(x), y)).")
-    root = getattr(made := closure(), "root", None)
-    if not isinstance(root, Node) or root.shape != ():
-        shape = f" of shape {root.shape}" if isinstance(root, Node) else ""
-        raise GraphError("the closure of LBFGS.step() must return a scalar loss as a graph, but returned "
-                         f"{type(made).__name__}{shape}.")
-    return root
-
-
-def _check(options: Any) -> None:
-    rules.check(lr=options["lr"])
-    for name in ("max_iter", "max_eval", "history_size"):
-        value = options[name]
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{name} of LBFGS must be a whole number, at least 1, but got {value!r}.")
-    for name in ("tolerance_grad", "tolerance_change"):
-        value = options[name]
-        if not isinstance(value, (int, float)) or not value >= 0:
-            raise InputError(f"{name} of LBFGS must be a number, at least 0, but got {value!r}.")
-    if options["line_search_fn"] not in (None, "strong_wolfe"):
-        raise InputError("line_search_fn of LBFGS must be None or 'strong_wolfe', but got "
-                         f"{options['line_search_fn']!r}.")
+    return scalar_loss(closure())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
 import jax
@@ -13,7 +12,7 @@ import numpy as np
 
 from ..framework import cg, modes
 from ..framework.allocation import keep_large_blocks
-from ..framework.avals import x64_mode
+from ..framework.avals import Aval, x64_mode
 from ..framework.errors import GraphError, InputError
 from ..framework.session import current_session
 from ..framework.templates import is_numeric
@@ -61,16 +60,15 @@ class Optimizer:
     def __init__(self, params: Any, defaults: Mapping[str, Any], *, maximize: bool = False,
                  clip_value: float | None = None, clip_norm: float | None = None, accumulate: int = 1,
                  average: float | None = None):
-        if not isinstance(accumulate, Integral) or isinstance(accumulate, bool) or accumulate < 1:
-            raise InputError(f"accumulate is a whole number of steps from 1 on, but got {accumulate!r}.")
         common = {"clip_value": clip_value, "clip_norm": clip_norm, "average": average}
-        rules.check(**{name: value for name, value in common.items() if value is not None})
+        rules.check(accumulate=accumulate, **{name: value for name, value in common.items() if value is not None})
         self.defaults = dict(defaults)
         self.settings = Settings(bool(maximize), clip_value, clip_norm, int(accumulate), average,
                                  self.elementwise)
         self.param_groups: list[Group] = []
         self.params: list[cg.Parameter] = []
         self.index: dict[cg.Parameter, int] = {}
+        self.avals: tuple[Aval, ...] = ()  # of the parameters; with the plan they tell states of other shapes apart
         self.states: list[cg.State] = []
         self.layout = Layout.of({})
         self.inputs: list[cg.Constant | cg.State] = []  # of the update, besides gradients and parameters
@@ -97,7 +95,7 @@ class Optimizer:
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """One more group, a dict with "params" and options; only before the first step."""
-        if self.states and self._steps:
+        if self.states and (self._steps or self.settings.accumulate > 1 and self._count("phase")):
             raise InputError("a group of parameters can be added before the first step only: the state of the others "
                              "would be lost. Make another optimizer for it.")
         self._adopt([group])
@@ -178,6 +176,7 @@ class Optimizer:
         self._plan = None
         self._keep(self.plan.init, {number: p.value for number, p in enumerate(self.params)})
         self.index = {p: number for number, p in enumerate(self.params)}
+        self.avals = tuple([p.aval for p in self.params])
         self._list_inputs()
 
     def _keep(self, init: Callable[[Any], Any], params: dict[int, Any], **limits: int) -> None:
@@ -202,9 +201,13 @@ class Optimizer:
             leaves = self.layout.unpack([state.value for state in self.states])
         return dict(zip(self.layout.names, leaves, strict=True))
 
+    def _count(self, name: str) -> int:
+        """A number of the state by its name."""
+        return int(self.states[self.layout.array_names.index(name)].value)
+
     @property
     def _steps(self) -> int:
-        return int(self.states[self.layout.array_names.index(self._counter)].value)
+        return self._count(self._counter)
 
     def _list_inputs(self) -> None:
         self.inputs = [*(group.rate for group in self.param_groups if group.schedule is None), *self.states]
@@ -306,10 +309,11 @@ class Optimizer:
             loss: a scalar graph: what a loss function returned.
 
         Raises:
-            GraphError: when the loss is no scalar, or depends on none of the parameters, or inside of `averaged()`.
+            GraphError: when the loss is no scalar, or has a gradient at none of the parameters, or inside of
+                `averaged()`.
         """
         self._check_usable()
-        root = _scalar(loss)
+        root = scalar_loss(loss)
         if current_session.get() is not None:
             step_in_graph(self, root)
         else:
@@ -366,7 +370,8 @@ class Optimizer:
         return f"{type(self).__name__}({options})"
 
 
-def _scalar(loss: Any) -> cg.Node:
+def scalar_loss(loss: Any) -> cg.Node:
+    """The node of a loss; GraphError for what is none."""
     root = getattr(loss, "root", None)
     if not isinstance(root, cg.Node):
         raise GraphError(f"step() needs the loss as a graph, one node, but got {type(loss).__name__}: pass what the "

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf, log, nan
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import jax
@@ -27,11 +27,13 @@ _LIMITS: dict[str, tuple[float, float, bool]] = {
     "dampening": (-inf, inf, True), "beta": (0.0, 1.0, True), "alpha": (0.0, 1.0, False), "rho": (0.0, 1.0, False),
     "lr_decay": (0.0, inf, True), "initial_accumulator_value": (0.0, inf, True), "clip_value": (0.0, inf, False),
     "clip_norm": (0.0, inf, False), "average": (0.0, 1.0, False),
+    "tolerance_grad": (0.0, inf, False), "tolerance_change": (0.0, inf, False),
 }
+_COUNTS = ("accumulate", "max_iter", "max_eval", "history_size")  # whole numbers from 1 on
 
 
 def check(**options: Any) -> None:
-    """Raise InputError unless each number lies within its limits (see `_LIMITS`).
+    """Raise InputError unless each number lies within its limits (see `_LIMITS` and `_COUNTS`).
 
     >>> check(lr=0.1, betas=(0.9, 1.5))
     Traceback (most recent call last):
@@ -43,6 +45,9 @@ def check(**options: Any) -> None:
                 raise InputError(f"betas must be two numbers (beta1, beta2), but got {value!r}.")
             for index, beta in enumerate(value):
                 _check_one(f"betas[{index}]", beta, *_LIMITS["beta"])
+        elif name in _COUNTS:
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+                raise InputError(f"{name} must be a whole number from 1 on, but got {value!r}.")
         else:
             _check_one(name, value, *_LIMITS[name])
 

@@ -26,7 +26,7 @@ from ..framework.operators.accumulate import plus
 from ..framework.rules import filled
 from ..framework.structure import Structure, linearize, placeholders
 from ..framework.templates import Held, Parameter
-from ..framework.xla import jit
+from ..framework.xla import jit, run_into
 from .update import update
 
 if TYPE_CHECKING:
@@ -46,35 +46,39 @@ def fused_step(optimizer: Optimizer, root: Node) -> None:
     structure = structure_of(key)
     if structure.names is None:
         structure.names = [leaf_name(leaf) for leaf in leaves]
-    places, stale = _places(optimizer, leaves)
+    places, stale = find_places(optimizer, structure, leaves, slots)
     others = optimizer.others(places)
-    params, states = optimizer.params, optimizer.states
+    changed = [p for p, place in zip(optimizer.params, places, strict=True) if place is not None]
+    waiting = [optimizer.params[number] for number in others]
     arrays = known_values(leaves)
     arrays += [held._value if held._pending is None else held.value for held in optimizer.inputs]
     if stale:
-        arrays += [p.value for p, place in zip(params, places, strict=True) if place is not None]
-    arrays += [params[number].value for number in others]
-    how = ("step", optimizer.plan, places, others, stale)
+        arrays += [p.value for p in changed]
+    arrays += [p.value for p in waiting]
+    how = ("step", optimizer.plan, optimizer.avals, places, others, stale)
     program = structure.derived.get(how)
     if program is None:
         what = f"{describe(root)}, step of {type(optimizer).__name__}"
         program = _program(optimizer, structure, how, {slot: node for node, slot in slots.items()}, what)
+    targets = [root, *due, *optimizer.states, *changed, *waiting]
     watch = watcher.get()
-    outputs = iter(program.run(*arrays) if watch is None else watch(program.structure, arrays))
-    root._value = next(outputs)
+    if watch is None:
+        run_into(targets, program.run, arrays)
+    else:
+        for target, value in zip(targets, watch(program.structure, arrays), strict=True):
+            target._value = value
     for state in due:
-        state.commit(next(outputs))
-    for state in states:
-        state._value = next(outputs)
-    for p, place in zip(params, places, strict=True):
-        if place is not None:
-            p._value = next(outputs)
-    for number in others:
-        params[number]._value = next(outputs)
+        state.commit(state._value)
 
 
-def _places(optimizer: Optimizer, leaves: list[Node]) -> tuple[Places, bool]:
-    """Where the parameters are among the leaves, and whether any has changed since the loss was written."""
+def find_places(optimizer: Optimizer, structure: Structure, leaves: list[Node],
+                slots: dict[Node, int]) -> tuple[Places, bool]:
+    """Where the parameters that a gradient reaches are among the leaves, and whether any of them has changed since the
+    loss was written."""
+    reached = structure.derived.get("reached")
+    if reached is None:
+        structure.remember(slots)  # for the messages of wrong rules; see `Gradients.origins`
+        reached = structure.derived["reached"] = _reached(structure)
     found: list[int | None] = [None] * len(optimizer.params)
     index = optimizer.index
     stale = some = False
@@ -83,17 +87,33 @@ def _places(optimizer: Optimizer, leaves: list[Node]) -> tuple[Places, bool]:
         if not isinstance(template, Parameter):
             continue
         number = index.get(template)
-        if number is None or not template.trainable:
+        if number is None or slot not in reached or not template.trainable:
             continue
         if found[number] is not None:
-            raise GraphError(f"{template!r} has two values in this loss, which joins calls made before and after a "
-                             "step: call the model again after a step.")
+            raise GraphError(f"{template!r} has two values in this loss, which joins calls made before and after an "
+                             "update: call the model again after it.")
         found[number] = slot
         some = True
-        stale = stale or leaf._value is not template._value
+        stale = stale or leaf._value is not template._value or template._pending is not None
     if not some:
-        raise GraphError(f"the loss depends on none of the {len(found)} trainable parameters of {optimizer!r}.")
+        raise _no_gradient(optimizer)
     return tuple(found), stale
+
+
+def _reached(structure: Structure) -> frozenset[int]:
+    """The slots that a gradient of the loss reaches: those at which `pull_back` would not find None."""
+    reached = {structure.outputs[0]}
+    for slot in reversed(range(len(structure.instructions))):
+        item, inputs = structure.instructions[slot]
+        if slot in reached and inputs and (item.aval.__class__ is tuple or item.aval.inexact):
+            reached.update(child for i, child in enumerate(inputs) if item.operator.differentiable(i))
+    return frozenset(reached)
+
+
+def _no_gradient(optimizer: Optimizer) -> GraphError:
+    return GraphError(f"the loss depends on none of the {len(optimizer.params)} trainable parameters of {optimizer!r}, "
+                      "or through no operation that has a gradient: comparisons, integers and op.stop_gradient have "
+                      "none.")
 
 
 class _Program(NamedTuple):
@@ -103,7 +123,7 @@ class _Program(NamedTuple):
 
 def _program(optimizer: Optimizer, structure: Structure, how: tuple, origins: Any, what: str) -> _Program:
     """The loss's structure, continued by its gradients and the update of parameters and state; and compiled."""
-    _, plan, places, others, stale = how
+    _, plan, _, places, others, stale = how
     numbers = tuple([number for number, place in enumerate(places) if place is not None])
     pull = vjp_structure(structure, tuple([places[i] for i in numbers]), (0,), True, origins)
     count = len(structure.outputs)
@@ -148,9 +168,6 @@ def step_in_graph(optimizer: Optimizer, root: Node) -> None:
             number = optimizer.index.get(template)
             if number is not None and template.trainable:
                 leaves.setdefault(number, []).append(node)
-    if not leaves:
-        raise GraphError(f"the loss depends on none of the {len(optimizer.params)} trainable parameters of "
-                         f"{optimizer!r}.")
     wanted = [leaf for same in leaves.values() for leaf in same]
     cotangents = dict(zip(wanted, pull_back([root], [filled(root.aval, 1)], wanted), strict=True))
     gradients: dict[Any, Any] = {}
@@ -158,4 +175,6 @@ def step_in_graph(optimizer: Optimizer, root: Node) -> None:
         parts = [part for leaf in same if (part := cotangents[leaf]) is not None]
         if parts:
             gradients[optimizer.params[number]] = functools.reduce(plus, parts)
+    if not gradients:
+        raise _no_gradient(optimizer)
     optimizer.apply(gradients)
