@@ -19,7 +19,7 @@ ARROWS: dict[str, set[str]] = {
     "zkynet.nn": {"zkynet.framework"},
     "zkynet.optim": {"zkynet.framework"},
     "zkynet.models": {"zkynet.framework", "zkynet.nn"},
-    "zkynet.data": {"zkynet.framework"},  # its errors
+    "zkynet.data": {"zkynet.framework"},  # its errors and dtypes
     "zkynet.visual": {"zkynet.framework"},
     "zkynet.quant": {"zkynet.framework", "zkynet.nn"},
     "zkynet.train": {

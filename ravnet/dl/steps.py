@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from zkynet import optim
 from zkynet.framework import cg, op
-from zkynet.framework.backward import vjp_structure
+from zkynet.framework.backward import reached_slots, vjp_structure
 from zkynet.framework.compile import due_updates, evaluate, known_values, pending_of, run, structure_of
 from zkynet.framework.errors import GraphError
 from zkynet.framework.nodes import Node
@@ -139,7 +139,8 @@ def gradients(root: Node, params: Sequence[cg.Parameter]) -> dict[cg.Parameter, 
     key, leaves, slots = linearize([root, *pending_of(due)], through=True)
     structure = structure_of(key)
     wanted = {leaf.template: slots[leaf] for leaf in leaves}
-    trained = [parameter for parameter in params if parameter in wanted and parameter.trainable]
+    reached = reached_slots(structure)  # others stay as they are, as torch's optimizers leave what has no gradient
+    trained = [parameter for parameter in params if parameter.trainable and wanted.get(parameter) in reached]
     if not trained:
         raise GraphError(f"the loss depends on none of the {len(params)} parameters that could be trained.")
     program = vjp_structure(structure, tuple([wanted[parameter] for parameter in trained]), (0,), True,

@@ -205,7 +205,7 @@ def test_integers_that_jax_would_wrap_are_refused(values: np.ndarray, fits: bool
         np.testing.assert_array_equal(arrays.on_device()[0], values)
     else:
         for take in (lambda: list(loader), loader.peek, arrays.on_device):
-            with pytest.raises(data.DataError, match=f"{values.dtype} values from .* to {values[-1]} do not fit"):
+            with pytest.raises(data.DataError, match=f"{values.dtype}: integers from .* to {values[-1]} do not fit"):
                 take()
     with jax.enable_x64(True):
         np.testing.assert_array_equal(next(iter(loader)).arrays[0], values)

@@ -43,12 +43,12 @@ def test_fcn_linear_takes_a_number_for_b_and_names_what_does_not_fit() -> None:
 
 def test_mlp_is_torchs_sequential_of_the_same_weights() -> None:
     torch = pytest.importorskip("torch")
-    theirs = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Tanh(), torch.nn.Linear(8, 7), torch.nn.Tanh(),
-                                 torch.nn.Linear(7, 3))
-    ours = models.MLP([5, 8, 7, 3], "tanh")
-    ours.load_state_dict({name: weight.numpy() for name, weight in theirs.state_dict().items()})
     x, _ = batch(4, 5)
-    np.testing.assert_allclose(ours(x).value, theirs(torch.tensor(x)).detach().numpy(), atol=1e-6)
+    for activation, same in (("tanh", torch.nn.Tanh()), (nn.PReLU(), torch.nn.PReLU(init=0.1))):  # one, used twice
+        theirs = torch.nn.Sequential(torch.nn.Linear(5, 8), same, torch.nn.Linear(8, 7), same, torch.nn.Linear(7, 3))
+        ours = models.MLP([5, 8, 7, 3], activation)
+        ours.load_state_dict({name: weight.numpy() for name, weight in theirs.state_dict().items()})
+        np.testing.assert_allclose(ours(x).value, theirs(torch.tensor(x)).detach().numpy(), atol=1e-6)
 
 
 def test_mlp_takes_its_first_size_from_the_input_and_drops_in_training_only() -> None:

@@ -153,6 +153,11 @@ def test_dropout_among_the_weights() -> None:
     assert 0 < zeros.mean() < 1 and (zeros != (np.asarray(others.value) == 0.0)).any()
     _, kept = layer.eval()(Q, K, K, average_attn_weights=False)
     np.testing.assert_allclose(np.asarray(weights.value)[~zeros], 2.0 * np.asarray(kept.value)[~zeros], rtol=1e-5)
+    later = nn.MultiheadAttention(EMBED, HEADS)
+    assert "stream" not in later.state_dict()  # nothing was drawn for it
+    later.dropout = 0.5
+    zeros = np.asarray(later(Q, K, K, average_attn_weights=False)[1].value) == 0.0
+    assert 0 < zeros.mean() < 1
 
 
 # The function ---------------------------------------------------------------------------------------------------
@@ -296,6 +301,12 @@ def test_sinusoidal_positions(dim: int) -> None:
     np.testing.assert_allclose(nn.SinusoidalPositions(dim, 20, True)(x, 9).value, x + table[9:13], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(nn.SinusoidalPositions(dim, 20)(x).value, x + table[:2, None], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(nn.SinusoidalPositions(dim, 4)(x[0]).value, x[0] + table[:4], rtol=1e-5, atol=1e-6)
+
+
+def test_positions_added_to_integers_are_not_rounded() -> None:
+    whole = np.arange(24, dtype=np.int32).reshape(2, 4, 3)
+    for layer in (nn.SinusoidalPositions(3, batch_first=True), nn.LearnedPositions(4, 3, batch_first=True)):
+        np.testing.assert_array_equal(layer(whole).value, layer(whole.astype(np.float32)).value)
 
 
 def test_learned_positions() -> None:

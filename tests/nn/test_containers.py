@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch_judge import judge, sample, torch
+from torch_judge import assert_close, judge, sample, torch
 
 import zkynet
 from zkynet import nn
@@ -60,14 +60,56 @@ def test_a_module_that_is_there_twice_shares_its_weights():
     np.testing.assert_allclose(layers(X).value, X @ weight.T @ weight.T, rtol=1e-5, atol=1e-6)
 
 
+def test_weights_of_what_is_there_twice_have_several_names():
+    """PyTorch gives them under all of these."""
+    def made(library):
+        shared = library.Linear(4, 4)
+        return library.Sequential(shared, library.Sequential(library.PReLU(), shared))
+
+    ours, theirs = made(nn), made(torch.nn)
+    state = {name: tensor.detach().numpy() for name, tensor in theirs.state_dict().items()}
+    assert list(state) == ["0.weight", "0.bias", "1.0.weight", "1.1.weight", "1.1.bias"]
+    assert ours.load_state_dict(state) == ([], [])
+    assert_close(ours(X).value, theirs(torch.tensor(X)), "output")
+    twin = made(nn)
+    assert twin.load_state_dict({name: state[name] for name in state if name[0] != "0"}) == ([], [])
+    np.testing.assert_array_equal(twin[0].weight.value, state["0.weight"])
+    with pytest.raises(ShapeError, match=r"1\.1\.bias is 0\.bias, but got another array"):
+        ours.load_state_dict({**state, "1.1.bias": state["0.bias"] + 1.0})
+    with pytest.raises(InputError, match=r"missing \['0\.bias'\], unexpected \['1\.1\.other'\]"):
+        ours.load_state_dict({**{name: state[name] for name in state if "bias" not in name}, "1.1.other": 0.0})
+
+
+def test_a_module_that_is_set_as_an_attribute_comes_last():
+    def made(library):
+        layers: Any = library.Sequential(library.Linear(4, 3))
+        layers.head = None
+        layers.head = library.Linear(3, 2)
+        return layers
+
+    judge(made(nn), made(torch.nn), X)
+    layers = made(nn)
+    assert len(layers) == 2 and layers[1] is layers.head
+    del layers.head
+    assert len(layers) == 1 and not hasattr(layers, "head")
+    heads: Any = nn.ModuleDict()
+    heads.wide = nn.ReLU()
+    assert heads["wide"] is heads.wide
+    block: Any = nn.Residual(nn.ReLU())
+    block.shortcut = block.other = nn.Tanh()
+    assert len(block) == 1 and block.shortcut is block.other
+
+
 def test_reading_as_a_list():
     layers = net()
     assert len(layers) == 3 and layers[-1] is layers[2] and list(layers)[0] is layers[0]
     assert layers[1] in layers and nn.ReLU() not in layers
     part = layers[1:]
     assert isinstance(part, nn.Sequential) and part[0] is layers[1]
-    assert [name for name, _ in part.named_parameters()] == ["1.0.weight", "1.0.bias"]
+    assert list(part.state_dict()) == list(net(torch.nn)[1:].state_dict()) == ["2.0.weight", "2.0.bias"]
     np.testing.assert_allclose(part(layers[:1](X).root).value, layers(X).value, rtol=1e-6)
+    assert [name for name, _ in part.append(nn.Tanh()).named_children()] == ["1", "2", "3"] and len(layers) == 3
+    assert [name for name, _ in nn.ModuleList(layers)[1:].named_children()] == ["0", "1"]
     assert len(nn.Sequential()) == 0 and bool(nn.Sequential())
     assert nn.Sequential()(X).value.tolist() == X.tolist()
 

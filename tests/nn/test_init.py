@@ -160,6 +160,11 @@ def test_layers_take_all_forms() -> None:
         np.testing.assert_array_equal(weight, init.xavier_normal((2, 3)))
 
 
+def test_every_initialiser_of_torch_is_here_without_its_underscore() -> None:
+    names = {name.removesuffix("_") for name in vars(torch.nn.init) if name.endswith("_") and name[0] != "_"}
+    assert "trunc_normal" in names and {name for name in names if not hasattr(init, name)} == set()
+
+
 ERRORS = {
     "name": (lambda: init.initial("xavir", (2, 2)), "no initialiser 'xavir'; there are: constant, dirac"),
     "argument": (lambda: init.initial(("xavier_uniform", {"gian": 2}), (2, 2)), "'gian'; its arguments are: gain"),

@@ -175,9 +175,13 @@ def assert_close(mine: Any, other: np.ndarray, name: str) -> None:
     np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("options", [{}, {"dim": 0}, {"dim": -1, "eps": 1e-3}])
-def test_cosine_similarity(options: dict[str, Any]) -> None:
-    row = Row("CosineSimilarity", (A, B), options, (0, 1))
+@pytest.mark.parametrize(("options", "low", "shapes"), [
+    ({}, -2.0, [(4, 5), (4, 5)]), ({"dim": 0}, -2.0, [(4, 5), (4, 5)]), ({"dim": -1, "eps": 1e-3}, -2.0, [(4, 5)] * 2),
+    ({"dim": 2}, -2.0, [(4, 1, 5), (1, 3, 5)]), ({"dim": -2}, 0.5, [(1, 2, 3), (2, 1, 3)]),
+    ({"dim": 0}, 0.5, [(3,), (2, 3)]), ({}, 0.5, [(2, 1), (2, 3)])], ids=str)
+def test_cosine_similarity(options: dict[str, Any], low: float, shapes: list[tuple[int, ...]]) -> None:
+    row = Row("CosineSimilarity", tuple(floats(*shape, low=low, seed=seed) for seed, shape in enumerate(shapes)),
+              options, (0, 1))
     expected, gradients = theirs(row, torch.nn.CosineSimilarity(**options))
     value, found = ours(row, nn.CosineSimilarity(**options))
     assert_close(value, expected, "value")
@@ -215,12 +219,6 @@ def test_losses_have_second_derivatives(name: str, options: dict, inputs: tuple,
 
     verdict = zkynet.gradcheck(loss, *[np.asarray(inputs[i], np.float64) for i in wrt])
     assert verdict, str(verdict)
-
-
-def test_cosine_similarity_broadcasts() -> None:
-    found = losses.cosine_similarity(A[:, None], B[None], dim=2)
-    expected = F.cosine_similarity(torch.tensor(A[:, None]), torch.tensor(B[None]), dim=2)
-    assert_close(found.value, expected.numpy(), "of all pairs")
 
 
 # Connectionist temporal classification ------------------------------------------------------------------------
@@ -424,6 +422,9 @@ ERRORS: dict[str, tuple[Callable[[], Any], type, str]] = {
     "cosine target": (lambda: nn.CosineEmbeddingLoss()(A, B, signs(5)), ShapeError, r"\(4, 5\) and \(5,\)"),
     "ctc lengths": (lambda: nn.CTCLoss()(LOGITS, LABELS, [7, 5], LABEL_LENGTHS), ShapeError,
                     "input_lengths must be 4 integers"),
+    "ctc fractions": (lambda: losses.ctc_loss(LOGITS, LABELS, [6.5, 5, 3, 6], LABEL_LENGTHS), ShapeError,
+                      "input_lengths must be 4 integers"),
+    "ctc length": (lambda: nn.CTCLoss()(LOGITS[:, 0], LABELS[0], 8, 3), InputError, "must be from 0 to 7, but are 8"),
     "ctc blank": (lambda: nn.CTCLoss(blank=5)(LOGITS, LABELS, LENGTHS, LABEL_LENGTHS), InputError, "5 classes"),
     "ctc joined": (lambda: nn.CTCLoss()(LOGITS, LABELS[0], LENGTHS, LABEL_LENGTHS), ShapeError, "add up to 6"),
     "ctc shapes": (lambda: nn.CTCLoss()(LOGITS[:, 0], LABELS, 7, 3), ShapeError, r"needs log_probs \(T, N, C\)"),
@@ -456,8 +457,28 @@ def test_ctc_lengths_out_of_range_are_refused(lengths: list[int], label_lengths:
     """Also by PyTorch."""
     with pytest.raises(RuntimeError):
         ctc_of_torch(LOGITS, LABELS, lengths, label_lengths)
-    with pytest.raises(InputError, match=message):
-        nn.CTCLoss()(LOGITS, LABELS, lengths, label_lengths)
+    for kind in (list, tuple):
+        with pytest.raises(InputError, match=message):
+            nn.CTCLoss()(LOGITS, LABELS, kind(lengths), kind(label_lengths))
+
+
+@pytest.mark.parametrize(("name", "factor"), [
+    ("BCELoss", "weight"), ("BCEWithLogitsLoss", "weight"), ("BCEWithLogitsLoss", "pos_weight")])
+def test_factors_that_make_more_losses_are_refused(name: str, factor: str) -> None:
+    """Also by PyTorch: one for each example, (N,), does not fit one output for each, (N, 1)."""
+    one, probabilities, target = np.ones(4, np.float32), P[:, :1], Q[:, :1]
+    with pytest.raises(RuntimeError):
+        getattr(torch.nn, name)(**{factor: torch.tensor(one)})(torch.tensor(probabilities), torch.tensor(target))
+    with pytest.raises(ShapeError, match=rf"{factor} must broadcast to the shape \(4, 1\) of the losses.* has \(4,\)"):
+        getattr(nn, name)(**{factor: one})(probabilities, target)
+
+
+def test_no_class_is_ignored_among_probabilities() -> None:
+    """Also by PyTorch."""
+    with pytest.raises(RuntimeError, match="ignore_index is not supported"):
+        torch.nn.CrossEntropyLoss(ignore_index=0)(torch.tensor(X), torch.tensor(shares(5, 4)))
+    with pytest.raises(InputError, match="ignore_index=0 is a class to ignore, but the targets are probabilities"):
+        nn.CrossEntropyLoss(ignore_index=0)(X, shares(5, 4))
 
 
 def test_joined_targets_in_a_compiled_function_are_refused() -> None:

@@ -84,6 +84,16 @@ def test_unpooling(space: int, args: tuple, shape: tuple[int, ...], size: Any) -
     assert repr(ours) == repr(theirs)
 
 
+@pytest.mark.parametrize("size", [(8, 2), (6, 4), (4, 2), (4,), (1, 1, 1, 4, 4)], ids=str)
+def test_unpooling_refuses_sizes_that_were_not_pooled(size: tuple[int, ...]) -> None:
+    """Also PyTorch does: indices count through a plane of 3 x 3 to 5 x 5."""
+    y, at = sample(1, 1, 2, 2), np.zeros((1, 1, 2, 2), np.int64)
+    with pytest.raises(ValueError):
+        torch.nn.MaxUnpool2d(2)(torch.tensor(y), torch.tensor(at), output_size=size)
+    with pytest.raises(InputError, match="output_size must be"):
+        nn.MaxUnpool2d(2)(y, at, output_size=size)
+
+
 def test_pooling_and_unpooling_in_one_module():
     class There(cg.Module):
         def __init__(self):

@@ -101,6 +101,7 @@ def test_other_lengths_compile_nothing() -> None:
     assert zkynet.compile_stats().compilations == before
     assert not np.asarray(shorter[3]).any() and np.asarray(whole[3, 1]).any()
     np.testing.assert_array_equal(shorter[:3, 1], whole[:3, 1])
+    np.testing.assert_array_equal(layer(X, lengths=(1, 3, 1))[0].value, shorter)
 
 
 def test_what_is_beyond_the_end_does_not_matter() -> None:
@@ -184,6 +185,15 @@ def test_dropout_between_layers() -> None:
         nn.GRU(INPUT, HIDDEN, dropout=0.5)
 
 
+def test_dropout_may_be_set_later() -> None:
+    layer = nn.GRU(INPUT, HIDDEN, num_layers=2)
+    assert "stream" not in layer.state_dict()  # nothing was drawn for it
+    layer.dropout = 0.5
+    assert (np.asarray(layer(X)[0].value) != np.asarray(layer(X)[0].value)).any()
+    with pytest.raises(InputError, match="GRU: dropout is the probability of zero, from 0 to 1, but got 2"):
+        layer.dropout = 2
+
+
 def test_the_input_size_comes_from_the_first_input() -> None:
     layer = nn.LSTM(None, HIDDEN)
     judge(layer, torch.nn.LSTM(INPUT, HIDDEN), X)
@@ -213,6 +223,7 @@ ERRORS: dict[str, tuple[Any, type, str]] = {
     "lengths": (lambda: nn.GRU(3, HIDDEN)(X, lengths=[1, 2]), ShapeError, r"lengths as integers of the shape \(3,\)"),
     "float lengths": (lambda: nn.GRU(3, HIDDEN)(X, lengths=[1.0, 2.0, 3.0]), ShapeError, "lengths as integers"),
     "too long": (lambda: nn.GRU(3, HIDDEN)(X, lengths=[1, 5, 2]), InputError, r"from 1 to 4, .* got \[1, 5, 2\]"),
+    "too short": (lambda: nn.GRU(3, HIDDEN)(X, lengths=(1, 0, 2)), InputError, r"from 1 to 4, .* got \[1, 0, 2\]"),
     "lengths on a device": (lambda: nn.LSTM(3, HIDDEN)(X, lengths=jnp.array([9, 1, 0])), InputError,
                             r"from 1 to 4, .* got \[9, 1, 0\]"),
     "scalar": (lambda: nn.LSTM(None, HIDDEN)(5.0), ShapeError, r"takes an input of 3 axes, .* is \(\)"),

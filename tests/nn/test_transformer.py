@@ -99,6 +99,16 @@ def test_copies_have_weights_and_dropout_of_their_own() -> None:
     np.testing.assert_array_equal(encoder(X).value, encoder(X).value)
 
 
+def test_dropouts_have_modes_of_their_own_and_may_be_replaced() -> None:
+    """Monte-Carlo dropout: dropouts alone are put back into training mode."""
+    layer: Any = nn.TransformerEncoderLayer(WIDTH, HEADS, WIDE, 0.5).eval()
+    expected = np.asarray(layer(X).value)
+    layer.dropout2.train()
+    assert (np.asarray(layer(X).value) != np.asarray(layer(X).value)).any()
+    layer.dropout = layer.dropout1 = layer.dropout2 = nn.Identity()
+    np.testing.assert_array_equal(layer.train(False)(X).value, expected)
+
+
 @pytest.mark.parametrize("batch_first", [True, False])
 def test_generating_an_encoder(batch_first: bool) -> None:
     """One token after another, as a GPT does, against the whole sequence."""
@@ -129,7 +139,7 @@ def test_generating_a_decoder() -> None:
 
 
 def test_errors_and_names() -> None:
-    with pytest.raises(InputError, match="knows the activations relu, gelu, silu, .* got 'sine'"):
+    with pytest.raises(InputError, match="knows the activations relu, tanh, sigmoid, .* got 'sine'"):
         nn.TransformerEncoderLayer(WIDTH, HEADS, activation="sine")
     layer = nn.TransformerEncoderLayer(WIDTH, HEADS, WIDE)
     with pytest.raises(InputError, match="num_layers must be an int >= 1, but got 0"):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import numpy as np
 
+from ..framework.avals import kept_dtype
 from ..framework.errors import InputError, ShapeError
 from .errors import DataError
 
@@ -107,12 +108,10 @@ def put(arrays: Sequence[Any], device: Any = None) -> tuple[jax.Array, ...]:
         DataError: integers that do not fit: JAX would take other numbers for them.
     """
     for a in arrays:
-        kept = jax.dtypes.canonicalize_dtype(a.dtype)
-        if a.dtype.kind in "iu" and kept != a.dtype and a.size:
-            least, most, bounds = a.min(), a.max(), np.iinfo(kept)
-            if least < bounds.min or most > bounds.max:
-                raise DataError(f"{a.dtype} values from {least} to {most} do not fit {kept}, which JAX makes of them: "
-                                "number them anew, or compute under jax.enable_x64(True)")
+        try:
+            kept_dtype(a, f"an array of {a.dtype}")
+        except InputError as error:
+            raise DataError(str(error)) from None
     return tuple(jax.device_put(tuple(arrays), device))
 
 

@@ -202,6 +202,19 @@ def vjp_structure(structure: Structure, wanted: tuple[int, ...], of: tuple[int, 
     return derive(structure, ("vjp", wanted, of, seeded), build, origins)
 
 
+def reached_slots(structure: Structure) -> frozenset[int]:
+    """The slots that a gradient of the first output reaches: those at which `pull_back` would not find None."""
+    found = structure.derived.get("reached")
+    if found is None:
+        reached = {structure.outputs[0]}
+        for slot in reversed(range(len(structure.instructions))):
+            item, inputs = structure.instructions[slot]
+            if slot in reached and inputs and (item.aval.__class__ is tuple or item.aval.inexact):
+                reached.update(child for i, child in enumerate(inputs) if item.operator.differentiable(i))
+        found = structure.derived["reached"] = frozenset(reached)
+    return found
+
+
 def jvp_structure(structure: Structure, wrt: tuple[int, ...], origins: dict[int, Node] | None = None) -> Structure:
     """Outputs followed by their tangents; extra inputs are the tangents of the slots `wrt`."""
 

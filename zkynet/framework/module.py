@@ -19,7 +19,7 @@ from .errors import GraphError, InputError, ShapeError
 from .leaves import Named, array_leaf, as_node, grounded
 from .nodes import Expression, LeafNode, ModuleGraph, Node, OperatorNode, register_end
 from .session import Call, Scope, Session, current_session, is_internal, user_frame
-from .templates import Parameter, State, Template, Variable, as_array
+from .templates import Held, Parameter, State, Template, Variable, as_array
 from .undo import remember, undo
 
 _defaults: weakref.WeakKeyDictionary[type, set[str]] = weakref.WeakKeyDictionary()  # inputs that may be left out
@@ -184,27 +184,43 @@ class Module:
 
     def load_state_dict(self, arrays: Mapping[str, Any], strict: bool = True) -> tuple[list[str], list[str]]:
         """Set parameters and states by path, which keep their dtypes; nothing changes when anything does not fit.
+        What is shared may be given under any of its paths; PyTorch gives it under all.
 
         Returns:
             the missing and the unexpected paths; with `strict` any of them is an error.
 
         Raises:
             InputError: with `strict`, when paths are missing or unexpected.
-            ShapeError: for another shape, or numbers that the dtype cannot hold but for rounding.
+            ShapeError: for another shape, numbers that the dtype cannot hold but for rounding, or two arrays for what
+                is shared.
         """
         own = dict(itertools.chain(self.named_parameters(), self.named_states()))
-        missing = [path for path in own if path not in arrays and not own[path].optional]
-        unexpected = [path for path in arrays if path not in own]
+        first: dict[Any, str] = {held: path for path, held in own.items()}
+        found: dict[str, Any] = {
+            path: held for path in arrays if (held := own.get(path) or self._held_at(path)) in first}
+        given = set(found.values())
+        missing = [path for path, held in own.items() if held not in given and not held.optional]
+        unexpected = [path for path in arrays if path not in found]
         if strict and (missing or unexpected):
             raise InputError(f"state does not fit {self.functional_name}: missing {missing}, unexpected {unexpected}. "
                              "Pass strict=False to load what fits.")
-        news = {path: as_array(arrays[path], path) for path in own if path in arrays}
-        wrong = [f"{path} {misfit}" for path, new in news.items() if (misfit := own[path].misfit(new))]
+        news = {path: as_array(arrays[path], path) for path in found}
+        wrong = [f"{path} {misfit}" for path, new in news.items() if (misfit := found[path].misfit(new))]
+        wrong += [f"{path} is {first[held]}, but got another array" for path, held in found.items()
+                  if path not in own and first[held] in news
+                  and not np.array_equal(news[path], news[first[held]], equal_nan=True)]
         if wrong:
             raise ShapeError(f"state does not fit {self.functional_name}: {'; '.join(wrong)}.")
         for path, new in news.items():
-            own[path].value = new.astype(own[path].dtype)
+            found[path].value = new.astype(found[path].dtype)
         return missing, unexpected
+
+    def _held_at(self, path: str) -> Held | None:
+        """What is held at a path, be it a further one of what is shared."""
+        own = {**self._params, **dict(self._own(Held))}
+        below = [child._held_at(path.removeprefix(f"{name}.")) for name, child in self.named_children()
+                 if path.startswith(f"{name}.")]
+        return own.get(path) or next(filter(None, below), None)
 
     @property
     def training(self) -> bool:

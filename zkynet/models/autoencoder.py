@@ -10,8 +10,9 @@ from .. import nn
 from ..framework import cg, op
 from ..framework.errors import ShapeError
 from ..framework.random_stream import RandomStream
+from ..nn.given import Activation
 from ..nn.reduction import reduced
-from .mlp import MLP, Activation
+from .mlp import MLP
 
 
 class _Coder(cg.Module):

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .. import nn
-from ..framework import op
 from ..framework.errors import InputError
-
-Activation = str | Callable[[Any], Any]
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
-    "relu": op.relu, "tanh": op.tanh, "sigmoid": op.sigmoid, "gelu": op.gelu, "silu": op.silu, "elu": op.elu,
-    "selu": op.selu, "leaky_relu": op.leaky_relu, "softplus": op.softplus,
-}
+from ..nn.given import Activation, activation_of
 
 
 class MLP(nn.Sequential):
@@ -22,7 +16,7 @@ class MLP(nn.Sequential):
     Args:
         sizes: of the input, of every hidden layer and of the output; the first may be None, then it comes from the
             first input.
-        activation: a name of `ACTIVATIONS`, or a function of a node, or a Module.
+        activation: a name in `nn.given.ACTIVATIONS` ("relu", "tanh", ...), a function of a node, or a Module.
         dropout: the probability of zero after each activation, in training mode.
 
     Input (..., sizes[0]), output (..., sizes[-1]). Parameters: "0.weight", "0.bias", ... as in torch.nn.Sequential.
@@ -42,20 +36,10 @@ class MLP(nn.Sequential):
         if not widths or len(widths) < len(sizes) - 1:
             raise InputError(f"MLP needs the sizes of its input and of at least one layer, and only the input's may be "
                              f"None, but got {list(sizes)}.")
-        function = function_of(activation, "MLP")
+        function = activation_of(activation, "MLP")
         layers: list[Any] = []
         for number, (before, after) in enumerate(zip([sizes[0], *widths], widths, strict=False)):
             if number:
                 layers += [function, nn.Dropout(dropout)] if dropout else [function]
             layers.append(nn.Linear(before, after))
         super().__init__(*layers)
-
-
-def function_of(activation: Activation, who: str) -> Callable[[Any], Any]:
-    """The function of an activation given by name, or as it is."""
-    if callable(activation):
-        return activation
-    if activation not in ACTIVATIONS:
-        raise InputError(f"{who} knows the activations {', '.join(ACTIVATIONS)}, or takes a function or a Module, but "
-                         f"got {activation!r}.")
-    return ACTIVATIONS[activation]

@@ -184,7 +184,7 @@ class PReLU(Layer):
 
 
 class Identity(Layer):
-    """y = x; whatever else it is given when made or called is ignored (torch.nn.Identity).
+    """y = x; whatever it is given when made is ignored (torch.nn.Identity).
 
     >>> from zkynet import nn
     >>> nn.Identity(54, unused=True)([1.0, 2.0]).value.tolist()
@@ -196,10 +196,3 @@ class Identity(Layer):
 
     def call(self, input: Any) -> Any:
         return input
-
-
-ACTIVATIONS: tuple[type[Layer], ...] = (
-    CELU, ELU, GELU, GLU, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, Identity, LeakyReLU, LogSigmoid, LogSoftmax,
-    Mish, PReLU, ReLU, ReLU6, SELU, SiLU, Sigmoid, Softmax, Softmax2d, Softmin, Softplus, Softshrink, Softsign, Tanh,
-    Tanhshrink, Threshold,
-)

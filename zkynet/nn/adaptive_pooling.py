@@ -1,5 +1,5 @@
-"""Pooling to a given spatial shape, and over all space, of inputs (batch, channels, *space), the batch of which may be
-missing."""
+"""Pooling to a given spatial shape, of inputs (batch, channels, *space), the batch of which may be missing; and over
+all space, where it may not."""
 
 from __future__ import annotations
 
@@ -123,6 +123,8 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
 class GlobalAvgPool(Pool):
     """The average of each plane: (batch, channels, *space) to (batch, channels, 1, ...), for any number of axes.
 
+    An input without a batch is taken for one of fewer spatial axes: give it a batch of 1.
+
     >>> from zkynet import nn
     >>> nn.GlobalAvgPool()([[[1.0, 3.0, 2.0]]]).value.tolist()
     [[[2.0]]]
@@ -134,7 +136,7 @@ class GlobalAvgPool(Pool):
 
 class GlobalMaxPool(Pool):
     """The largest element of each plane: (batch, channels, *space) to (batch, channels, 1, ...); the gradient goes to
-    the first, if several are equal.
+    the first, if several are equal. The batch may not be missing (see `GlobalAvgPool`).
 
     >>> from zkynet import nn
     >>> nn.GlobalMaxPool()([[[1.0, 3.0, 2.0]]]).value.tolist()

@@ -13,10 +13,7 @@ from ..framework.errors import InputError, ShapeError
 from ..framework.nodes import Node
 from ..framework.operators.arguments import node_of
 from ..framework.operators.einsum import contracted
-from ..framework.random_stream import RandomStream
-from .given import probability
-from .init import fresh_seed
-from .layer import Layer
+from .dropout import Dropping
 from .linear import Linear
 from .positions import RotaryPositions
 
@@ -121,7 +118,7 @@ def _for_all_heads(x: Any, query: Any) -> Any:
     return op.repeat(x, query.shape[-3] // x.shape[-3], axis=-3)
 
 
-class MultiheadAttention(Layer):
+class MultiheadAttention(Dropping):
     """Attention with several heads (torch.nn.MultiheadAttention):
 
         head_h = softmax(q_h k_h^T / sqrt(E / H)) v_h,    y = concat(head_1 ... head_H) out_proj
@@ -188,7 +185,6 @@ class MultiheadAttention(Layer):
             raise InputError(f"{self.functional_name} cuts embed_dim into equal heads, but num_heads={num_heads} does "
                              f"not divide embed_dim={embed_dim}.")
         self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
-        self.dropout = probability(dropout, self.functional_name, "dropout")
         self.add_zero_attn, self.batch_first, self.rotary = add_zero_attn, batch_first, rotary
         if rotary is not None and rotary.dim != self.head_dim:
             raise InputError(f"{self.functional_name} turns queries and keys of {self.head_dim} = embed_dim / "
@@ -204,8 +200,7 @@ class MultiheadAttention(Layer):
             for name in ("bias_k", "bias_v"):
                 self.make(name, (1, 1, embed_dim), "xavier_normal")
         self.out_proj = Linear(embed_dim, embed_dim, bias, bias_init="zeros")
-        if dropout:
-            self.stream = RandomStream("stream", fresh_seed())
+        self.dropout = dropout  # draws a seed, after the weights
 
     # Calling -------------------------------------------------------------------------------------------
 
@@ -311,9 +306,7 @@ class MultiheadAttention(Layer):
         """The output, and the weights (N, H, L, S)."""
         queries, keys = ("nlhd", "nshd") if time else ("lnhd", "snhd")
         scores = contracted(q * self.head_dim**-0.5, k, subscripts=f"{queries},{keys}->nhls")
-        weights = masked_softmax(scores, *masks)
-        if self.dropout and self.training:
-            weights = op.dropout(weights, self.stream.draw(), p=self.dropout)
+        weights = self.dropped(masked_softmax(scores, *masks))
         heads = contracted(weights, v, subscripts=f"nhls,{keys}->{queries}")
         return self.out_proj(op.reshape(heads, shape=(*heads.shape[:2], self.embed_dim))), weights
 

@@ -64,6 +64,7 @@ class _Container(cg.Module):
     """Modules by name, which are its children's names as they stand: "0", not "_items.0"."""
 
     _items: dict[str, cg.Module]
+    _joined = True  # whether a module that is set as a new attribute comes last among them, as PyTorch's do
 
     def __init__(self, inputs: Any = None):
         self._items = {}
@@ -82,11 +83,17 @@ class _Container(cg.Module):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        items = self.__dict__.get("_items", ())
-        if name in items:
-            self._items[name] = _as_module(value, self)
+        items = self.__dict__.get("_items")
+        new = self._joined and isinstance(value, cg.Module) and not hasattr(type(self), name)
+        if items is not None and (new or name in items):
+            self.__dict__.pop(name, None)  # an attribute of the name would hide the module
+            items[_checked_name(name, self)] = _as_module(value, self)
         else:
             super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if self.__dict__.get("_items", {}).pop(name, None) is None:
+            super().__delattr__(name)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -113,12 +120,9 @@ class _Listed(_Container):
         """A container of some of the modules, which are shared."""
         made = type(self).__new__(type(self))
         _Container.__init__(made, self.inputs)
-        made._items = dict(items) if self._has_names() else {str(i): item for i, (_, item) in enumerate(items)}
+        made._items = dict(items)
         made.training = self.training
         return made
-
-    def _has_names(self) -> bool:
-        return list(self._items) != [str(i) for i in range(len(self._items))]
 
     def _key(self, index: int) -> str:
         try:
@@ -130,7 +134,8 @@ class _Listed(_Container):
         self._items[self._key(index)] = _as_module(module, self)
 
     def __delitem__(self, index: int | slice) -> None:
-        named, items = self._has_names(), list(self._items.items())
+        items = list(self._items.items())
+        named = [name for name, _ in items] != [str(i) for i in range(len(items))]
         del items[index]
         self._items = dict(items) if named else {str(i): item for i, (_, item) in enumerate(items)}
 
@@ -141,18 +146,17 @@ class _Listed(_Container):
         self._items = {str(i): item for i, item in enumerate(items)}
 
     def append(self: Modules, module: Any) -> Modules:
-        """Put a module at the end, named by its number."""
+        """Put a module at the end, named by its number, or the next one that is free."""
         return self.extend([module])
 
     def extend(self: Modules, modules: Iterable[Any]) -> Modules:
         """Put several at the end: all of them, or none where one is no module."""
         items = dict(self._items)
         for module in modules:
-            name = str(len(items))
-            if name in items:
-                raise InputError(f"{self.functional_name} already has a module named {name!r}: its names are "
-                                 f"{', '.join(items)}.")
-            items[name] = _as_module(module, self)
+            number = len(items)
+            while str(number) in items:  # those of a slice go on from another number
+                number += 1
+            items[str(number)] = _as_module(module, self)
         self._items = items
         return self
 
@@ -173,7 +177,8 @@ class Sequential(_Listed):
         modules: modules or functions of nodes, in order; or one dict of them by name, which are then attributes.
 
     Parameters: those of the modules, as "0.weight" (or "name.weight"). Indexing gives a module, slicing a Sequential of
-    the same modules, + one of the modules of both.
+    the same modules under their names, + one of the modules of both, numbered. A module that is set as a new attribute
+    comes last, under its name.
 
     Raises:
         InputError: for anything that is neither a module nor a function.
@@ -214,6 +219,9 @@ class ModuleList(_Listed):
     def __init__(self, modules: Iterable[Any] = ()):
         super().__init__(())
         self.extend(modules)
+
+    def _of(self, items: Iterable[tuple[str, cg.Module]]) -> ModuleList:
+        return super()._of((str(i), item) for i, (_, item) in enumerate(items))
 
     def __add__(self, modules: Iterable[Any]) -> ModuleList:
         return ModuleList([*self, *modules])
@@ -303,6 +311,8 @@ class Residual(_Container):
     >>> nn.Residual(lambda x: x * 2.0)([1.0, 2.0]).value.tolist()
     [3.0, 6.0]
     """
+
+    _joined = False
 
     def __init__(self, *modules: Any, shortcut: Any = None):
         super().__init__()

@@ -7,13 +7,14 @@ from typing import Any
 
 from ..framework import cg, op
 from ..framework.errors import InputError, ShapeError
-from ..framework.operators.conv import conv_transpose
-from ..framework.operators.spatial import each_axis, with_batch, without_batch
+from ..framework.operators.conv import least_size
+from ..framework.operators.spatial import each_axis
 from .init import Initialiser
 from .recorded import RecordedLayer, static_sizes
 
 _PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 _CONV = {1: op.conv1d, 2: op.conv2d, 3: op.conv3d}
+_TRANSPOSED = {1: op.conv_transpose1d, 2: op.conv_transpose2d, 3: op.conv_transpose3d}
 
 
 class _Convolution(RecordedLayer):
@@ -217,31 +218,23 @@ class _ConvTranspose(_Convolution):
         return self.replay(lambda *nodes: self._operators(size, *nodes), input, *self._ready(input), how=size)
 
     def _operators(self, output_size: tuple[int, ...] | None, input: Any, weight: Any, bias: Any = None) -> Any:
-        shape = self._shape(input)[-self.space:]
-        least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in
-                 zip(shape, self.kernel_size, self.stride, self.padding, self.dilation, strict=True)]
-        size = self._size(least, output_size)
-        pairs = tuple([(p, p - (m - n)) for p, m, n in zip(self.padding, size, least, strict=True)])
-        node, single = with_batch(input, self.space, self.functional_name)
-        y = conv_transpose(node, weight, size=size, stride=self.stride, padding=pairs, dilation=self.dilation,
-                           groups=self.groups)
-        return without_batch(y if bias is None else op.add_channels(y, bias), single)
+        size = self._shape(input)[-self.space:]
+        extra = self.output_padding if output_size is None else self._padding_for(size, output_size)
+        return _TRANSPOSED[self.space](input, weight, bias, self.stride, self.padding, extra, self.groups,
+                                       self.dilation)
 
-    def _size(self, least: list[int], wanted: tuple[int, ...] | None) -> tuple[int, ...]:
-        """The spatial shape of the output, which is `least` or, on each axis, less than a stride larger."""
-        if wanted is None:
-            size = tuple([n + extra for n, extra in zip(least, self.output_padding, strict=True)])
-            if min(size) < 1:
-                raise ShapeError(f"{self.functional_name}: the output would have the spatial shape {size}.")
-            return size
+    def _padding_for(self, size: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+        """The output_padding, less than a stride on each axis, with which the output has the shape that is wanted."""
         if len(wanted) not in (self.space, self.space + 1, self.space + 2):
             raise InputError(f"{self.functional_name}: output_size needs {self.space} ints, but got {wanted}.")
-        size = wanted[-self.space:]
-        most = [n + s - 1 for n, s in zip(least, self.stride, strict=True)]
-        if any(not low <= n <= high for low, n, high in zip(least, size, most, strict=True)) or min(size) < 1:
-            raise InputError(f"{self.functional_name}: output_size must be from {tuple(least)} to {tuple(most)} for "
-                             f"this input, but got {size}.")
-        return size
+        wanted = wanted[-self.space:]
+        least = least_size(size, self.kernel_size, self.stride, self.padding, self.dilation)
+        extra = tuple([m - n for m, n in zip(wanted, least, strict=True)])
+        if not all(0 <= e < s for e, s in zip(extra, self.stride, strict=True)):
+            most = tuple([n + s - 1 for n, s in zip(least, self.stride, strict=True)])
+            raise InputError(f"{self.functional_name}: output_size must be from {least} to {most} for this input, but "
+                             f"got {wanted}.")
+        return extra
 
 
 class ConvTranspose1d(_ConvTranspose):

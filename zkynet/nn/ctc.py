@@ -9,9 +9,9 @@ import numpy as np
 
 from ..framework import op
 from ..framework.errors import InputError, ShapeError, TracedValueError
-from ..framework.nodes import Expression, Node
+from ..framework.nodes import Node
 from ..framework.operators.arguments import node_of
-from .given import known
+from .given import known, lengths_of
 from .reduction import check_reduction, reduced
 
 INF = math.inf
@@ -73,15 +73,12 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
 
 
 def _lengths(lengths: Any, name: str, count: int, most: int) -> Node:
-    if isinstance(lengths, (list, tuple)):
-        some = any(isinstance(length, Expression) for length in lengths)
-        lengths = op.stack(lengths) if some else np.asarray(lengths, np.int32)
-    node = node_of(lengths, "ctc_loss")
+    node = lengths_of(lengths, "ctc_loss")
+    value = known(node)
     if node.ndim == 0:
         node = op.expand_dims(node, axis=0)
     if node.shape != (count,) or node.dtype.kind not in "iu":
         raise ShapeError(f"ctc_loss: {name} must be {count} integers, one for each example, but are {node.aval!r}.")
-    value = known(node)
     if value is not None and ((value < 0) | (value > most)).any():
         raise InputError(f"ctc_loss: {name} must be from 0 to {most}, but are {value.tolist()}.")
     return op.cast(node, dtype=np.dtype(np.int32))

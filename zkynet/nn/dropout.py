@@ -1,4 +1,4 @@
-"""Dropout of elements and of whole channels. Nothing happens in evaluation mode or with p = 0."""
+"""Dropout of elements and of whole channels, and inside of layers. Nothing happens in evaluation mode or with p = 0."""
 
 from __future__ import annotations
 
@@ -14,6 +14,27 @@ from .layer import Layer
 
 # Klambauer et al., "Self-normalizing neural networks", 2017: what selu tends to, -scale alpha.
 _SATURATED = -1.0507009873554805 * 1.6732632423543772
+
+
+class Dropping(Layer):
+    """A layer with dropout inside. Its probability, `dropout`, may be set at any time; the random stream is made when
+    that is above 0 for the first time, so that a net without dropout draws no seeds."""
+
+    stream: RandomStream
+
+    @property
+    def dropout(self) -> float:
+        return self._dropout
+
+    @dropout.setter
+    def dropout(self, p: float) -> None:
+        self._dropout = probability(p, self.functional_name, "dropout")
+        if p and not hasattr(self, "stream"):
+            self.stream = RandomStream("stream", fresh_seed())
+
+    def dropped(self, x: Any) -> Any:
+        """x after dropout, in training mode."""
+        return op.dropout(x, self.stream.draw(), p=self.dropout) if self.dropout and self.training else x
 
 
 class _Dropout(Layer):

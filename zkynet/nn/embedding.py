@@ -19,7 +19,7 @@ class Embedding(RecordedLayer):
         num_embeddings: rows of the table; x must be smaller. A position out of range gives nan (it cannot be known when
             a program runs), a negative one counts from the end.
         embedding_dim: size of the output's last axis.
-        padding_idx: a row that starts as zeros and gets no gradient.
+        padding_idx: a row that starts as zeros and gets no gradient; only positions below 0 that come to it give one.
         max_norm, norm_type, scale_grad_by_freq, sparse: PyTorch's, accepted with its defaults only.
         _weight, _freeze: the table, and whether it is not trained; `from_pretrained` gives them.
         weight_init: an initialiser (see `nn.init`); PyTorch's by default, normal(0, 1).

@@ -81,6 +81,9 @@ def truncated_normal(shape: Shape, mean: float = 0.0, std: float = 1.0, a: float
     return np.clip(mean + std * found[:count], a, b).astype(np.float32).reshape(shape)
 
 
+trunc_normal = truncated_normal  # PyTorch's name
+
+
 def _truncated(low: float, high: float, count: int) -> np.ndarray:
     """Standard normals within [low, high], from so many attempts: normal ones, or uniform ones that are kept as often
     as the density there says, where few normal ones would fall into the interval."""

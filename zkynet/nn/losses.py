@@ -109,7 +109,7 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
 
     Raises:
         ShapeError: when the target or the weight does not fit the input. InputError: wrong reduction or
-            label_smoothing.
+            label_smoothing, or an ignore_index from 0 on with probabilities.
 
     >>> round(float(cross_entropy([[2.0, 1.0]], [0]).value), 4)
     0.3133
@@ -130,6 +130,9 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
     wrong = misfit_of_classes(input, target, axis) if target.shape != input.shape else None
     if wrong:
         raise ShapeError(f"cross_entropy: {wrong}; probabilities have the shape {input.shape} of input.")
+    if ignore_index >= 0:
+        raise InputError(f"cross_entropy: ignore_index={ignore_index} is a class to ignore, but the targets are "
+                         "probabilities: leave it out, or give classes.")
     if label_smoothing:
         target = target * (1.0 - label_smoothing) + label_smoothing / input.shape[axis]
     if weight is not None:
@@ -236,8 +239,11 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     >>> round(float(binary_cross_entropy([0.5, 0.5], [1.0, 0.0]).value), 4)
     0.6931
     """
-    losses = op.binary_cross_entropy(*_pair(input, target, "binary_cross_entropy"))
-    return reduced(losses if weight is None else losses * weight, reduction)
+    name = "binary_cross_entropy"
+    losses = op.binary_cross_entropy(*_pair(input, target, name))
+    if weight is not None:
+        losses = losses * _factor(weight, "weight", losses.shape, name)
+    return reduced(losses, reduction)
 
 
 def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None, reduction: str = "mean",
@@ -250,12 +256,25 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None
     >>> round(float(binary_cross_entropy_with_logits([0.0, 1000.0], [1.0, 1.0]).value), 4)
     0.3466
     """
-    input, target = _pair(input, target, "binary_cross_entropy_with_logits")
+    name = "binary_cross_entropy_with_logits"
+    input, target = _pair(input, target, name)
+    shape = input.shape or target.shape
     logs = op.logsigmoid(input)
     if pos_weight is not None:
-        logs = logs * ((node_of(pos_weight, "pos_weight") - 1.0) * target + 1.0)
+        logs = logs * ((_factor(pos_weight, "pos_weight", shape, name) - 1.0) * target + 1.0)
     losses = (1.0 - target) * input - logs
-    return reduced(losses if weight is None else losses * weight, reduction)
+    if weight is not None:
+        losses = losses * _factor(weight, "weight", shape, name)
+    return reduced(losses, reduction)
+
+
+def _factor(factor: Any, what: str, shape: tuple[int, ...], name: str) -> Node:
+    """A factor of losses of this shape, which it must not make more: (N, 1) and (N,) would give N x N."""
+    factor = node_of(factor, name)
+    if factor.ndim > len(shape) or any(n not in (1, m) for n, m in zip(factor.shape[::-1], shape[::-1], strict=False)):
+        raise ShapeError(f"{name}: {what} must broadcast to the shape {shape} of the losses, but has {factor.shape}. "
+                         "Reshape it.")
+    return factor
 
 
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
@@ -359,16 +378,21 @@ def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
-    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along the axis `dim`, which is left out; x1 and x2 broadcast.
+    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along the axis `dim`, which is left out; x1 and x2 broadcast, and `dim`
+    is an axis of their common shape.
 
     >>> cosine_similarity([[0.0, 4.0]], [[3.0, 0.0]]).value.tolist()
     [0.0]
     """
     x1, x2 = node_of(x1, "cosine_similarity"), node_of(x2, "cosine_similarity")
-    ndim = max(x1.ndim, x2.ndim)
-    axis = axis_of(dim, ndim, "cosine_similarity") - ndim
-    lengths = [op.maximum(op.norm(x, axis=axis), eps) for x in (x1, x2)]
-    return op.sum(x1 * x2, axis=axis) / (lengths[0] * lengths[1])
+    products = x1 * x2
+    axis = axis_of(dim, products.ndim, "cosine_similarity") - products.ndim
+    lengths = []
+    for x in (x1, x2):
+        if x.ndim < -axis or x.shape[axis] != products.shape[axis]:  # what is repeated along the axis is longer
+            x = op.broadcast_to(x, shape=products.shape)
+        lengths.append(op.maximum(op.norm(x, axis=axis), eps))
+    return op.sum(products, axis=axis) / (lengths[0] * lengths[1])
 
 
 def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:

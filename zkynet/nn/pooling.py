@@ -269,12 +269,13 @@ class MaxUnpool2d(_MaxUnpool):
         kernel_size, stride, padding: those of the pooling.
 
     Call: `layer(x, indices, output_size=None)` with what `MaxPool2d(..., return_indices=True)` returned;
-    `output_size` is the spatial (or whole) shape of the output, which a rest leaves open. Where windows overlapped and
-    chose the same element, one of their values stays (on CPU the last) and, as in PyTorch, each of them has the
-    gradient of that place. An index outside is dropped.
+    `output_size` is the spatial (or whole) shape of what was pooled, which a rest leaves open. Where windows
+    overlapped and chose the same element, one of their values stays (on CPU the last) and, as in PyTorch, each of them
+    has the gradient of that place. An index outside is dropped.
 
     Raises:
         ShapeError: when the indices have another shape than x.
+        InputError: when output_size is not the shape of anything that was pooled so.
 
     >>> from zkynet import nn
     >>> y, indices = nn.MaxPool2d(2, return_indices=True)([[[[1.0, 3.0], [2.0, 0.0]]]])

@@ -18,6 +18,11 @@ def _angles(max_length: int, dim: int, base: float) -> np.ndarray:
     return np.arange(max_length)[:, None] * base ** (-np.arange(0, dim, 2) / dim)
 
 
+def _in_dtype_of(input: Any, made: Any) -> Any:
+    """What comes of an input in its dtype, as of half precision; of integers in that which it has."""
+    return made if made.dtype == input.dtype or not input.aval.inexact else op.cast(made, dtype=input.dtype)
+
+
 class _Positions(Layer):
     """What positions have in common: a table with a row for each."""
 
@@ -59,7 +64,7 @@ class _Added(_Positions):
         across = input.ndim == 3 and not self.batch_first
         rows = self._rows(self._table(), input.shape[-3 if across else -2], offset)
         rows = op.expand_dims(rows, axis=1) if across else rows
-        return op.add(input, rows if rows.dtype == input.dtype else op.cast(rows, dtype=input.dtype))
+        return op.add(input, _in_dtype_of(input, rows))
 
 
 class SinusoidalPositions(_Added):
@@ -185,4 +190,4 @@ class RotaryPositions(_Positions):
         else:
             a, b = op.split(input, 2, axis=-1)
             turned = op.concat(a * cos - b * sin, b * cos + a * sin, axis=-1)
-        return turned if turned.dtype == input.dtype or not input.aval.inexact else op.cast(turned, dtype=input.dtype)
+        return _in_dtype_of(input, turned)

@@ -8,16 +8,15 @@ from typing import Any
 
 from ..framework import op
 from ..framework.errors import InputError, ShapeError
+from ..framework.nodes import Node
 from ..framework.operators.recurrent import KINDS, NODES, alive, last_state, recurrence
-from ..framework.random_stream import RandomStream
-from .given import known, probability
-from .init import fresh_seed
-from .layer import Layer
+from .dropout import Dropping
+from .given import known, lengths_of
 
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-class _Recurrent(Layer):
+class _Recurrent(Dropping):
     """Layers of recurrent nets, one above the other, in one or both directions."""
 
     _kind: str
@@ -27,7 +26,7 @@ class _Recurrent(Layer):
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False):
         super().__init__()
         self.check_sizes(1, hidden_size=hidden_size, num_layers=num_layers)
-        self.dropout = probability(dropout, self.functional_name, "dropout")
+        self.dropout = dropout
         if dropout and num_layers == 1:
             warnings.warn(f"{self.functional_name}: dropout={dropout} is between layers, so with num_layers=1 it does "
                           "nothing.", stacklevel=3)
@@ -36,8 +35,6 @@ class _Recurrent(Layer):
         self._directions = (False, True) if bidirectional else (False,)
         self._names = [[[f"{name}_l{layer}{'_reverse' if reverse else ''}" for name in NAMES[:4 if bias else 2]]
                         for reverse in self._directions] for layer in range(num_layers)]
-        if dropout and num_layers > 1:
-            self.stream = RandomStream("stream", fresh_seed())
         self.input_size, self.deferred = input_size, input_size is None
         if input_size is not None:
             self._make(input_size)
@@ -68,7 +65,7 @@ class _Recurrent(Layer):
         x = op.swapaxes(input, axis1=0, axis2=1) if time else input if batched else op.expand_dims(input, axis=1)
         states = self._first_states(hx, x, batched)
         if lengths is not None:
-            _check_lengths(lengths, x.shape, self.functional_name)
+            lengths = _checked_lengths(lengths, x.shape, self.functional_name)
         x, finals = self._layers(x, states, lengths)
         if lengths is not None:
             x = op.where(alive(NODES, lengths, x.shape[0]), x, 0.0)
@@ -99,8 +96,8 @@ class _Recurrent(Layer):
         finals: list[list[Any]] = [[] for _ in states]
         index = 0
         for layer, directions in enumerate(self._names):
-            if layer and self.dropout and self.training:
-                x = op.dropout(x, self.stream.draw(), p=self.dropout)
+            if layer:
+                x = self.dropped(x)
             outputs = []
             for names, reverse in zip(directions, self._directions, strict=True):
                 weight_ih, weight_hh, *biases = [getattr(self, name) for name in names]
@@ -120,14 +117,16 @@ class _Recurrent(Layer):
         return f"{self.input_size}, {self.hidden_size}{''.join(more)}"
 
 
-def _check_lengths(lengths: Any, shape: tuple[int, ...], name: str) -> None:
+def _checked_lengths(lengths: Any, shape: tuple[int, ...], name: str) -> Node:
     """One positive int for each sequence; their values are looked at where they are known."""
+    lengths = lengths_of(lengths, name)
     if lengths.shape != (shape[1],) or lengths.dtype.kind not in "iu":
         raise ShapeError(f"{name} needs lengths as integers of the shape ({shape[1]},), one for each sequence of the "
                          f"batch, but got {lengths.aval!r}.")
     given = known(lengths)
     if given is not None and not ((given >= 1) & (given <= shape[0])).all():
         raise InputError(f"{name} needs lengths from 1 to {shape[0]}, the number of steps, but got {given.tolist()}.")
+    return lengths
 
 
 class RNN(_Recurrent):

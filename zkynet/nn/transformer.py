@@ -7,27 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ..framework import cg, op
-from ..framework.errors import InputError
 from ..framework.random_stream import RandomStream
 from .attention import Cache, MultiheadAttention
 from .dropout import Dropout
+from .given import Activation, activation_of
 from .init import fresh_seed
 from .layer import Layer
 from .linear import Linear
 from .normalization import LayerNorm
 from .positions import RotaryPositions
-
-Activation = str | Callable[[Any], Any]
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": op.relu, "gelu": op.gelu, "silu": op.silu}
-
-
-def activation_of(given: Activation, name: str) -> Callable[[Any], Any]:
-    if callable(given):
-        return given
-    if given not in ACTIVATIONS:
-        raise InputError(f"{name} knows the activations {', '.join(ACTIVATIONS)}, or takes a function or a Module, but "
-                         f"got {given!r}.")
-    return ACTIVATIONS[given]
 
 
 class _Block(Layer):
@@ -59,14 +47,11 @@ class _Block(Layer):
         """x with one branch added."""
         norm, dropout = getattr(self, f"norm{number}"), getattr(self, f"dropout{number}")
         if self.norm_first:
-            return op.add(x, self._dropped(dropout, branch(norm(x))))
-        return norm(op.add(x, self._dropped(dropout, branch(x))))
-
-    def _dropped(self, dropout: Dropout, x: Any) -> Any:
-        return dropout(x) if dropout.p and self.training else x
+            return op.add(x, dropout(branch(norm(x))))
+        return norm(op.add(x, dropout(branch(x))))
 
     def _feed_forward(self, x: Any) -> Any:
-        return self.linear2(self._dropped(self.dropout, self.activation(self.linear1(x))))
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
     def extra(self) -> str:
         attention = self.self_attn
@@ -87,7 +72,7 @@ class TransformerEncoderLayer(_Block):
         nhead: number of heads.
         dim_feedforward: width between linear1 and linear2.
         dropout: probability of zero in the branches and among the weights of attention, in training mode.
-        activation: "relu", "gelu", "silu", a function of a node, or a Module.
+        activation: a name in `nn.given.ACTIVATIONS` ("relu", "gelu", ...), a function of a node, or a Module.
         layer_norm_eps: added to variances.
         batch_first: whether input and output are (batch, length, d_model) instead of (length, batch, d_model).
         norm_first: whether branches are normalised before instead of after; training then needs no warm-up.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 
 from ..framework.avals import x64_mode
-from ..framework.backward import derive, pull_back, vjp_structure
+from ..framework.backward import derive, pull_back, reached_slots, vjp_structure
 from ..framework.compile import (
     describe,
     due_updates,
@@ -75,10 +75,9 @@ def find_places(optimizer: Optimizer, structure: Structure, leaves: list[Node],
                 slots: dict[Node, int]) -> tuple[Places, bool]:
     """Where the parameters that a gradient reaches are among the leaves, and whether any of them has changed since the
     loss was written."""
-    reached = structure.derived.get("reached")
-    if reached is None:
-        structure.remember(slots)  # for the messages of wrong rules; see `Gradients.origins`
-        reached = structure.derived["reached"] = _reached(structure)
+    if not structure.derived:
+        structure.remember(slots)  # for the messages of wrong rules
+    reached = reached_slots(structure)
     found: list[int | None] = [None] * len(optimizer.params)
     index = optimizer.index
     stale = some = False
@@ -98,16 +97,6 @@ def find_places(optimizer: Optimizer, structure: Structure, leaves: list[Node],
     if not some:
         raise _no_gradient(optimizer)
     return tuple(found), stale
-
-
-def _reached(structure: Structure) -> frozenset[int]:
-    """The slots that a gradient of the loss reaches: those at which `pull_back` would not find None."""
-    reached = {structure.outputs[0]}
-    for slot in reversed(range(len(structure.instructions))):
-        item, inputs = structure.instructions[slot]
-        if slot in reached and inputs and (item.aval.__class__ is tuple or item.aval.inexact):
-            reached.update(child for i, child in enumerate(inputs) if item.operator.differentiable(i))
-    return frozenset(reached)
 
 
 def _no_gradient(optimizer: Optimizer) -> GraphError:

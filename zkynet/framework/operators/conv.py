@@ -248,17 +248,23 @@ def _transposed(space: int, x: Any, weight: Any, bias: Any, stride: Any, padding
     if x.shape[1] != weight.shape[0] or x.shape[1] % groups:
         raise misfit(name, f"an input of {x.shape[1]} channels in {groups} groups needs weights of shape (in, out / "
                            f"groups, ...) with in = {x.shape[1]}, but they are {weight.aval!r}.")
-    size = []
-    for n, k, s, p, e, d in zip(x.shape[2:], kernel, stride, padding, extra, dilation, strict=True):
-        if e >= max(s, d):
-            raise InputError(f"{name}: output_padding {extra} must be smaller than the stride {stride} or the "
-                             f"dilation {dilation}.")
-        size.append((n - 1) * s - 2 * p + d * (k - 1) + e + 1)
+    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
+        raise InputError(f"{name}: output_padding {extra} must be smaller than the stride {stride} or the dilation "
+                         f"{dilation}.")
+    least = least_size(x.shape[2:], kernel, stride, padding, dilation)
+    size = tuple([n + e for n, e in zip(least, extra, strict=True)])
     if min(size) < 1:
-        raise misfit(name, f"the output would have the spatial shape {tuple(size)}.")
+        raise misfit(name, f"the output would have the spatial shape {size}.")
     pairs = tuple([(p, p - e) for p, e in zip(padding, extra, strict=True)])
-    y = conv_transpose(x, weight, size=tuple(size), stride=stride, padding=pairs, dilation=dilation, groups=groups)
+    y = conv_transpose(x, weight, size=size, stride=stride, padding=pairs, dilation=dilation, groups=groups)
     return _finished(y, bias, single)
+
+
+def least_size(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int],
+               dilation: Sequence[int]) -> tuple[int, ...]:
+    """The spatial shape that a transposed convolution makes of `size`, without output_padding."""
+    return tuple([(n - 1) * s - 2 * p + d * (k - 1) + 1
+                  for n, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True)])
 
 
 def conv_transpose1d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,

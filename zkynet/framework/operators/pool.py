@@ -133,7 +133,13 @@ def _max_unpool(space: int, x: Any, indices: Any, kernel_size: Any, stride: Any,
     size = tuple([(n - 1) * s - 2 * p + k
                   for n, k, s, p in zip(node.shape[2:], kernel, strides, paddings, strict=True)])
     if output_size is not None:
-        size = each_axis(tuple(output_size)[-space:], space, "output_size", name)
+        given = tuple(output_size)
+        wanted = each_axis(given[-space:], space, "output_size", name)
+        near = all(abs(m - n) < s for m, n, s in zip(wanted, size, strides, strict=True))
+        if not near or len(given) > space + 2:  # where the indices, of places in the plane, would mean others
+            raise InputError(f"{name}: output_size must be the shape of what was pooled, less than the stride "
+                             f"{strides} from {size}, but got {given}.")
+        size = wanted
     return without_batch(place_in_plane(node, places, size=size), single)
 
 
@@ -369,7 +375,11 @@ def max_unpool2d(x: Any, indices: Any, kernel_size: Any, stride: Any = None, pad
     Args:
         x, indices: what `max_pool2d(..., return_indices=True)` returned.
         kernel_size, stride, padding: those of the pooling.
-        output_size: the spatial shape (or whole shape) of the output, which a rest leaves open.
+        output_size: the spatial shape (or whole shape) of what was pooled, which a rest leaves open.
+
+    Raises:
+        ShapeError: when the indices have another shape than x.
+        InputError: when the arguments make no sense, or output_size is not that of anything that was pooled so.
 
     Where windows overlapped and chose the same element, one of their values stays (on CPU the last) and, as in PyTorch,
     each of them has the gradient of that place. An index outside is dropped.
