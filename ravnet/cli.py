@@ -30,7 +30,7 @@ def inspect(file: Annotated[Path, typer.Argument(help="a call-graph file")],
     try:
         _inspect(file, program, plot)
     except (ZkynetError, OSError) as error:
-        typer.echo(f"{file}: {error}", err=True)
+        _say(f"{file}: {error}", err=True)
         raise typer.Exit(1) from None
 
 
@@ -43,18 +43,25 @@ def _inspect(file: Path, program: int, plot: Path | None) -> None:
     programs = graph.programs()
     uses = Counter(call.program for call in graph.calls)
     about = ", ".join(f"{name}: {value}" for name, value in graph.about.items() if value is not None)
-    typer.echo(f"{file.name}: {about}")
-    typer.echo(f"{len(programs)} programs, {len(graph.calls)} calls, {len(graph.leaves)} leaves, "
-               f"{len(graph.components())} independent parts")
+    _say(f"{file.name}: {about}")
+    _say(f"{len(programs)} programs, {len(graph.calls)} calls, {len(graph.leaves)} leaves, "
+         f"{len(graph.components())} independent parts")
     for index, one in enumerate(programs):
         what = repr(one).strip("<>") if isinstance(one, Structure) else f"{one.function}({one.params}), by name"
-        typer.echo(f"  program {index}: {what}, called {uses[one]} times")
+        _say(f"  program {index}: {what}, called {uses[one]} times")
     for name, number in list(graph.names.items())[:20]:
-        typer.echo(f"  persisted {name}: {graph.aval(number) or 'a shape that depends on values'}")
+        _say(f"  persisted {name}: {graph.aval(number) or 'a shape that depends on values'}")
     if len(graph.names) > 20:
-        typer.echo(f"  ... and {len(graph.names) - 20} more")
+        _say(f"  ... and {len(graph.names) - 20} more")
     if plot is not None:
         _plot(graph, programs, program, plot)
+
+
+def _say(line: str, err: bool = False) -> None:
+    """Print a line, in which a file of a stranger says anything: no codes that the terminal obeys, no further lines."""
+    from zkynet.visual.style import printable
+
+    typer.echo(printable(line).replace("\n", " "), err=err)
 
 
 def _plot(graph: CallGraph, programs: list[Program], index: int, path: Path) -> None:

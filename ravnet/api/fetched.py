@@ -34,7 +34,7 @@ class Fetched(np.ndarray):
 
     def __round__(self, digits: int | None = None) -> Any:
         if self.ndim:
-            return NotImplemented if digits is None else self.round(digits)
+            return self.round(digits or 0)
         return round(self.item(), digits)
 
     def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] - arrays have none, numbers do

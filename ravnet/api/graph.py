@@ -140,7 +140,7 @@ class GraphRecord:
             found = self._numbers.get(key)
             if found is None:
                 if value.__class__ is int:
-                    _narrowed(np.asarray(value), np.int32)
+                    _require_32_bits(value)
                 found = self._numbers[key] = self.recorder.leaf(value)._value
             return self.recorder.node(found)  # a new leaf: the order of a step's nodes must not depend on earlier ones
         return self.recorder.leaf(_array(value))
@@ -277,8 +277,12 @@ def _array(value: Any) -> np.ndarray:
 
 def _narrowed(array: np.ndarray, dtype: Any) -> np.ndarray:
     if array.dtype.kind in "iu" and array.size:
-        least, most = int(array.min()), int(array.max())
-        if least < np.iinfo(dtype).min or most > np.iinfo(dtype).max:
-            raise InputError(f"an op of integers holds 32-bit values, but got {max(least, most, key=abs)}. Convert it "
-                             "to floats first.")
+        _require_32_bits(int(array.min()), int(array.max()))
     return array.astype(dtype)
+
+
+def _require_32_bits(*values: int) -> None:
+    limits = np.iinfo(np.int32)
+    if min(values) < limits.min or max(values) > limits.max:
+        raise InputError(f"an op of integers holds 32-bit values, but got {max(values, key=abs)}. Convert it to floats "
+                         "first.")

@@ -148,6 +148,8 @@ class Op:
         def __invert__(self) -> Op: ...
 
     def __getitem__(self, index: Any) -> Op:
+        if isinstance(index, list):  # in brackets it chooses along axis 0; as a parameter it has an item for each axis
+            index = (index,)
         return self.graph.apply(FUNCTIONS["index"], (self,), {"indices": index})
 
 

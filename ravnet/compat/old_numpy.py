@@ -39,9 +39,10 @@ def old_numpy() -> ModuleType:
     return made
 
 
-def shim(folder: Path) -> None:
-    """From now on, `import numpy` in files of this folder gives the old names too; other files see numpy itself."""
-    real, old, start = builtins.__import__, old_numpy(), f"{folder.resolve()}/"
+def shim(script: Path) -> None:
+    """From now on, `import numpy` in the script and in files of its folder gives the old names too; other files see
+    numpy itself. The script may be a link, or lie behind one: Python looks for modules where it leads."""
+    real, old, own, start = builtins.__import__, old_numpy(), str(script.absolute()), f"{script.resolve().parent}/"
     others = tuple([place for place in _others() if place.startswith(start)])
 
     def importing(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
@@ -49,7 +50,7 @@ def shim(folder: Path) -> None:
         if found is not np:
             return found
         file = str((globals or {}).get("__file__") or "")
-        return old if file.startswith(start) and not file.startswith(others) else found
+        return old if file == own or file.startswith(start) and not file.startswith(others) else found
 
     builtins.__import__ = importing
 

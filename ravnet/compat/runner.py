@@ -45,7 +45,7 @@ def run(script: Path, arguments: Sequence[str]) -> None:
     folder = script.resolve().parent
     _load_environment(folder)
     install()
-    shim(folder)
+    shim(script)
     sys.argv = [str(script), *arguments]
     _put_first(folder)
     module = ModuleType("__main__")

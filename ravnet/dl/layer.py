@@ -56,7 +56,8 @@ class Unit(Layer):
     """A layer that records the nodes of one zkynet module (or of a function) on its input.
 
     Subclasses give `_make`, the module for an input of this shape (batch included), and list which of their arguments
-    are initial values of which parameter or state. What pickle takes is the arguments and NumPy arrays.
+    are initial values of which parameter or state; one that is set when the layer is built counts from then on. What
+    pickle takes is the arguments and NumPy arrays.
     """
 
     _initial: ClassVar[dict[str, str]] = {}  # arguments, and the names of what they are the values of
@@ -101,26 +102,32 @@ class Unit(Layer):
         """Make the parameters, for an input of this shape (with the batch)."""
         if self.built or (not shape and self._needs_shape):
             return
-        module = self._module = self._make(tuple(shape))
-        self._input = tuple(shape)
-        if module is not None:
-            self._set_initial(module)
-            if not self.trainable:
-                self.set_trainable(False)
-
-    def _set_initial(self, module: cg.Module) -> None:
-        own: dict[str, Held] = dict(held_in(module))
-        for argument, path in self._initial.items():
+        module = self._make(tuple(shape))
+        for argument in self._initial:
             value = getattr(self, argument, None)
-            if value is None:
-                continue
-            if path not in own:
-                raise InputError(f"{self._title}: {argument} was given, but the layer has no {path}.")
-            array = array_of(value, f"{self._title}: {argument}").astype(np.float32)
-            if array.shape != own[path].shape:
-                raise ShapeError(f"{self._title}: {argument} must have the shape {own[path].shape} (weights are stored "
-                                 f"as (out, in, ...)), but has {array.shape}.")
-            own[path].value = array
+            if module is not None and value is not None:
+                self._set_initial(module, argument, value)
+        self._module, self._input = module, tuple(shape)  # last: what was refused is refused again the next time
+        if not self.trainable:
+            self.set_trainable(False)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._initial and value is not None and self._module is not None:  # of a layer that is built
+            self._set_initial(self._module, name, value)
+        super().__setattr__(name, value)
+
+    def _set_initial(self, module: cg.Module, argument: str, value: Any) -> None:
+        path = self._initial[argument]
+        own: dict[str, Held] = dict(held_in(module))
+        if path not in own:
+            raise InputError(f"{self._title}: {argument} was given, but the layer has no {path}.")
+        array = array_of(value, f"{self._title}: {argument}").astype(np.float32)
+        if array.shape != own[path].shape:
+            raise ShapeError(f"{self._title}: {argument} must have the shape {own[path].shape} (weights are stored "
+                             f"as (out, in, ...)), but has {array.shape}.")
+        own[path].value = array
+        if self._later:
+            self._later.pop(path, None)
 
     def set_trainable(self, trainable: Any = True) -> None:
         super().set_trainable(trainable)
@@ -252,7 +259,7 @@ class Unit(Layer):
         """With the same values, also where they are not computed yet, and random numbers of its own."""
         made = memo[id(self)] = type(self).__new__(type(self))
         made.__setstate__(copy.deepcopy(self.__getstate__(), memo))
-        if self._later is None and self._graph is not None:
+        if not self._later and self._graph is not None:
             made._later, made._graph = None, self._graph
             for (_, mine), (_, its) in zip(self.held(), made.held(), strict=True):
                 its._store(present(mine, self._graph))

@@ -61,22 +61,23 @@ class NeuralNetwork(Network):
         if not isinstance(layer, Layer):
             raise InputError(f"a NeuralNetwork is made of layers, such as Dense(10), but got {layer!r}.")
         self.layers.append(layer)
-        self._name_layers()
-        self._infer_shapes()
+        try:
+            self._name_layers()
+            self._infer_shape()
+        except BaseException:
+            self.layers.pop()
+            raise
 
-    def _infer_shapes(self) -> None:
-        """Build the layers whose input is known from those before."""
-        shape: Any = None
-        for layer in self.layers:
-            if not isinstance(layer, Unit):
-                return
-            if shape is None:
-                shape = layer._input
-            elif isinstance(shape[0], tuple):
-                return
-            if not shape or isinstance(layer, Reshape) and -1 not in layer.shape:  # which depends on the batch's size
-                return
-            shape = layer.infer(shape)
+    def _infer_shape(self) -> None:
+        """Build the last layer, if its input is known: from the one before, or the first from itself."""
+        *before, layer = self.layers
+        if not isinstance(layer, Unit):
+            return
+        shape: Any = getattr(before[-1], "_output", None) if before else layer._input
+        if not shape or isinstance(shape[0], tuple):
+            return
+        if not isinstance(layer, Reshape) or -1 in layer.shape:  # without -1 it depends on the batch's size
+            layer.infer(shape)
 
     # Recording -----------------------------------------------------------------------------------------------
 
@@ -124,20 +125,20 @@ class NeuralNetwork(Network):
         graph = graph_of([X, y])
         batches = [(graph.tensor(a), graph.tensor(b)) for a, b in batch_iterator(_rows(X), _rows(y), batch_size)]
         losses = []
-        first = self._next_epoch(graph, int(n_epochs))
+        first = 1 + self._epochs_in(graph)
         for epoch in range(first, first + int(n_epochs)):
             for number, (a, b) in enumerate(batches, 1):
                 losses.append(self.train_on_batch(a, b).persist_op(name=f"training_loss_epoch_{epoch}_batch_{number}"))
+                self._epochs = graph, epoch  # one that failed at its first batch is not counted
             if self.validation_data is not None:
                 self._validate(graph, batch_size).persist_op(name=f"validation_loss_epoch_{epoch}")
         if flag(save_model, "save_model") or flag(persist_weights, "persist_weights"):
             self.save_model()
         return losses
 
-    def _next_epoch(self, graph: GraphRecord, count: int) -> int:
-        done = self._epochs[1] if self._epochs is not None and self._epochs[0] is graph else 0
-        self._epochs = graph, done + count
-        return done + 1
+    def _epochs_in(self, graph: GraphRecord) -> int:
+        """How many epochs were recorded in this graph."""
+        return self._epochs[1] if self._epochs is not None and self._epochs[0] is graph else 0
 
     def _validate(self, graph: GraphRecord, batch_size: int) -> Op:
         """The mean loss over the validation data."""

@@ -15,12 +15,13 @@ import jax.numpy as jnp
 
 from zkynet import optim
 from zkynet.framework import cg, op
-from zkynet.framework.backward import reached_slots, vjp_structure
+from zkynet.framework.backward import vjp_structure
 from zkynet.framework.compile import due_updates, evaluate, known_values, pending_of, run, structure_of
 from zkynet.framework.errors import GraphError
 from zkynet.framework.nodes import Node
 from zkynet.framework.structure import linearize
 from zkynet.framework.templates import Held
+from zkynet.optim.step import find_places
 
 from ..api.graph import GraphRecord
 from ..api.op import Op
@@ -60,7 +61,7 @@ class Steps:
             if step and not self.waiting:
                 optimizer.step(loss.node)
                 return
-            self._add(gradients(loss.node, params), graph)
+            self._add(gradients(optimizer, loss.node), graph)
             if step:
                 self._apply(optimizer, graph)
 
@@ -129,24 +130,20 @@ def _take_states(optimizer: optim.Optimizer, values: Mapping[str, Any]) -> None:
             state._store(values[state.short_name])
 
 
-def gradients(root: Node, params: Sequence[cg.Parameter]) -> dict[cg.Parameter, Any]:
+def gradients(optimizer: optim.Optimizer, root: Node) -> dict[cg.Parameter, Any]:
     """The gradients of a scalar at trained parameters, by the program of its structure; states are updated with it.
 
     Raises:
-        GraphError: when it depends on none of them.
+        GraphError: when it depends on none of them, or on two values of one.
     """
     due: list[Held] = due_updates([root])
     key, leaves, slots = linearize([root, *pending_of(due)], through=True)
     structure = structure_of(key)
-    wanted = {leaf.template: slots[leaf] for leaf in leaves}
-    reached = reached_slots(structure)  # others stay as they are, as torch's optimizers leave what has no gradient
-    trained = [parameter for parameter in params if parameter.trainable and wanted.get(parameter) in reached]
-    if not trained:
-        raise GraphError(f"the loss depends on none of the {len(params)} parameters that could be trained.")
-    program = vjp_structure(structure, tuple([wanted[parameter] for parameter in trained]), (0,), True,
-                            {slot: node for node, slot in slots.items()})
+    places, _ = find_places(optimizer, structure, leaves, slots)
+    wanted = {parameter: place for parameter, place in zip(optimizer.params, places, strict=True) if place is not None}
+    program = vjp_structure(structure, tuple(wanted.values()), (0,), True, {slot: node for node, slot in slots.items()})
     outputs = iter(run(program, known_values(leaves)))
     root._value = next(outputs)
     for state in due:
         state.commit(next(outputs))
-    return dict(zip(trained, outputs, strict=True))
+    return dict(zip(wanted, outputs, strict=True))

@@ -237,6 +237,7 @@ class Run(threading.Thread):
                     self._store.sweep()
         finally:
             self._claim.close()
+            self._content = CallGraph()  # all given data: this outlives the run
 
     def _report(self, done: int, total: int, found: Mapping[int, Any], values: Mapping[int, Any]) -> None:
         if self.stopped.is_set():
@@ -311,7 +312,7 @@ class Keeper(threading.Thread):
         for _, results, values in items:
             found.update({number: arrived(value) for number, value in results.items()})
             if values is not None:
-                arrays = {number: arrived(value) for number, value in values.items()}
+                arrays = {number: None if value is None else arrived(value) for number, value in values.items()}
                 checkpoint = {number: array for number, array in arrays.items() if not isinstance(array, Failure)}
         self._store.keep(self._graph, found, items[-1][0], checkpoint)
 

@@ -98,7 +98,9 @@ def part_of(path: str | os.PathLike[str], rules: Rules) -> Part:
     except DataError as error:
         raise InputError(f"this table cannot take part. {error}") from None
     for name, values, (least, most) in zip(rules.columns, rows.T, rules.columns.values(), strict=True):
-        allowed = (values >= least) & (values <= most) & np.isfinite(values)
+        with np.errstate(over="ignore"):  # the limits in 32 bits, too: a 0.1 of the table is the 0.1 of the rules
+            low, high = np.float32(least), np.float32(most)
+        allowed = (values >= low) & (values <= high) & np.isfinite(values)
         if not allowed.all():
             raise InputError(f"this table cannot take part: {path}, column {name!r} has {(~allowed).sum()} of "
                              f"{len(values)} values outside of the rules' range from {least:g} to {most:g}.")

@@ -19,7 +19,8 @@ from ..wire.graph import Call, CallGraph, Late
 from .engine import Failure
 
 Value = jax.Array | np.ndarray | Failure
-# (calls done, calls in all, the wanted values that the last call gave, all values that later calls use)
+# (calls done, calls in all, the wanted values that the last call gave, all values that later calls use: None for those
+# of an earlier run that are not read yet)
 Report = Callable[[int, int, Mapping[int, Value], Mapping[int, Any]], None]
 
 
@@ -40,12 +41,12 @@ def execute(graph: CallGraph, wanted: Iterable[int], report: Report, known: Mapp
     wanted = set(wanted)
     total, calls = len(needed_calls(graph, wanted)), needed_calls(graph, wanted, known)
     uses = Counter(number for call in calls for number in call.inputs)
-    values: dict[int, Any] = {}
+    values: dict[int, Any] = dict.fromkeys(number for number in uses if number in known)
     given = {number: aval_array(leaf) for number in wanted if (leaf := graph.leaves.get(number)) is not None}
     report(total - len(calls), total, given, values)
     for done, call in enumerate(calls, total - len(calls) + 1):
         for number in call.inputs:
-            if number not in values:
+            if values.get(number) is None:
                 leaf = graph.leaves[number] if number in graph.leaves else known[number]
                 values[number] = leaf if not isinstance(leaf, np.ndarray) else jax.numpy.asarray(leaf)
         results = _results(graph, call, [values[number] for number in call.inputs])

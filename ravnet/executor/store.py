@@ -76,7 +76,9 @@ class Store:
         self._lock = threading.RLock()
         with self._readable():
             self._graphs.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._db = sqlite3.connect(self.folder / "ravnet.db", timeout=_WAIT, isolation_level=None,
+            database = self.folder / "ravnet.db"
+            database.touch(mode=0o600)  # SQLite gives its further files the same mode
+            self._db = sqlite3.connect(database, timeout=_WAIT, isolation_level=None,
                                        check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
@@ -126,8 +128,8 @@ class Store:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing."""
         with self._readable():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            try:  # a Ctrl-C while it waits is raised when it has begun
+                self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
@@ -248,11 +250,11 @@ class Store:
     # Results ---------------------------------------------------------------------------------------------
 
     def keep(self, graph: int, found: Mapping[int, np.ndarray | Failure], done: int,
-             checkpoint: Mapping[int, np.ndarray] | None = None) -> None:
+             checkpoint: Mapping[int, np.ndarray | None] | None = None) -> None:
         """Keep results, how many calls are done, and the values from which a later run can go on.
 
         Args:
-            checkpoint: replaces the one before; None leaves that.
+            checkpoint: replaces the one before; None leaves that. A value that is None is stored already, and stays.
 
         Raises:
             StoreError: nothing of this was kept; what was kept before still is.
@@ -262,7 +264,8 @@ class Store:
             known = self.known(graph) if checkpoint else set()
             rows = [(graph, number, 1, *self._stored(graph, number, value)) for number, value in found.items()]
             rows += [(graph, number, 0, *self._stored(graph, number, value))
-                     for number, value in (checkpoint or {}).items() if number not in known and number not in found]
+                     for number, value in (checkpoint or {}).items()
+                     if value is not None and number not in known and number not in found]
         old: list[int] = []
         with self._transaction() as db:
             if not db.execute("UPDATE graphs SET done = ? WHERE id = ?", [done, graph]).rowcount:

@@ -50,7 +50,7 @@ def gather(x: Any, indices: Any, /) -> Any:
 
 
 @function("x[indices]: integers, slices, ... and None as text, or a list of integers and lists of them", "x[...]",
-          notes="text is parsed, never evaluated")
+          notes="text is parsed, never evaluated; a list has an item for each axis: [0, 2] is x[0, 2]")
 def index(x: Any, /, indices: IndexText) -> Any:
     return op.getitem(x, index_of(indices))
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from zkynet.framework import op
+from zkynet.framework.errors import InputError
 
 from .function import Function, function
 from .kinds import MaybeNumber
@@ -31,7 +34,6 @@ BINARY: dict[str, tuple[Callable[[Any, Any], Any], str, str]] = {
     "mul": (op.mult, "a b, element by element", "multiply"),
     "multiply": (op.mult, "a b, element by element", "multiply"),
     "div": (op.divide, "a / b; integers give floats", "divide"),
-    "pow": (op.power, "a^b", "power"),
     "greater": (op.greater, "a > b", "greater"),
     "greater_equal": (op.greater_equal, "a >= b", "greater_equal"),
     "less": (op.less, "a < b", "less"),
@@ -63,5 +65,16 @@ def clip(x: Any, /, lower_limit: MaybeNumber = None, upper_limit: MaybeNumber = 
     return op.clip(x, lower_limit, upper_limit)
 
 
+def _check_power(a: Any, b: Any) -> None:
+    kinds = [(x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype).kind for x in (a, b)]
+    if all([kind in "biu" for kind in kinds]) and (np.asarray(b) < 0).any():
+        raise InputError("pow: integers to negative powers are no integers. Make one of the two floats: x ** -1.0.")
+
+
+@function("a^b", "power", check=_check_power, notes="integers take powers >= 0; for others, make either a float")
+def pow_(a: Any, b: Any, /) -> Any:
+    return op.power(a, b)
+
+
 FUNCTIONS = [*[_unary(name, *row) for name, row in UNARY.items()],
-             *[_binary(name, *row) for name, row in BINARY.items()], clip]
+             *[_binary(name, *row) for name, row in BINARY.items()], clip, pow_]

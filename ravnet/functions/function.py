@@ -21,16 +21,20 @@ from .kinds import SEED, Kind, plain
 REQUIRED = inspect.Parameter.empty
 # What any op of a script may carry besides its own arguments: nothing that its value depends on.
 IGNORED = ("name",)
-OpInput = Annotated[Any, "op"]  # an optional input that only an op can be, never a number or a list
+OpInput = Annotated[Any, "op"]  # an optional input that only an op can be by position, never a number or a list
 
 
 @dataclass(frozen=True)
 class Input:
-    """An array that a function takes."""
+    """An array that a function takes.
+
+    Attributes:
+        never: types that are meant for a later parameter when they come by position; ops are not.
+    """
 
     name: str
     required: bool = True
-    op_only: bool = False
+    never: type | tuple[type, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ class Function:
         random: it draws numbers, from `seed` or a key that the caller supplies.
         check: raises for arrays and parameters that are wrong in a way that a compiled program cannot notice.
         results: how many results it has, for a number of inputs and parameters.
-        variadic: the name of the inputs, where there may be any number.
+        variadic: the name of the inputs, where there may be any number, also in one list; a parameter `listed` is told
+            whether they were.
         extra: unknown parameters are passed on (foreach).
         supplied: without inputs, it takes what the participants of a federated graph contribute.
     """
@@ -154,9 +159,13 @@ class Function:
                     given.pop(name, None)
         inputs = self._named_inputs(given) if given else {}
         if self.variadic:
+            if len(args) == 1 and isinstance(args[0], (list, tuple)):
+                args = args[0]
+                if "listed" in self._kinds:
+                    given["listed"] = True
             arrays = [*inputs.values(), *_flattened(args, is_op)]
         else:
-            self._place(list(args), inputs, given, is_op)
+            self._place(args, inputs, given, is_op)
             arrays = self._ordered(inputs)
         return self.bound(arrays, *self._known(given, len(arrays), is_op, value))
 
@@ -192,22 +201,25 @@ class Function:
         names = [slot.name for slot in self.inputs if slot.name in given]
         return {name: item for name in names if (item := given.pop(name)) is not None}
 
-    def _place(self, args: list[Any], inputs: dict[str, Any], given: dict[str, Any],
+    def _place(self, args: Sequence[Any], inputs: dict[str, Any], given: dict[str, Any],
                is_op: Callable[[Any], bool]) -> None:
         """Positional arguments into the places that no keyword has taken."""
-        for slot in self.inputs:
-            if args and slot.name not in inputs and (is_op(args[0]) or not slot.op_only):
-                item = args.pop(0)
-                if item is not None or slot.required:
-                    inputs[slot.name] = item
-        if not args:
-            return
+        slots = [slot for slot in self.inputs if slot.name not in inputs]
+        rest: list[Any] = []
+        for item in args:
+            slot = next((slot for slot in slots if is_op(item) or not isinstance(item, slot.never)), None)
+            if slot is None:
+                rest.append(item)
+                continue
+            slots.remove(slot)
+            if item is not None or slot.required:
+                inputs[slot.name] = item
         free = [p for p in self.params if p.name not in given]
-        if len(args) > 1 and free and free[0].kind.many and all([_is_int(item) for item in args]):
-            args = [args]  # x.reshape(2, 3)
-        if len(args) > len(free):
-            raise self._wrong(f"got {len(args) - len(free)} arguments too many.")
-        given.update(zip([p.name for p in free], args, strict=False))
+        if len(rest) > 1 and free and free[0].kind.many and all([_is_int(item) for item in rest]):
+            rest = [rest]  # x.reshape(2, 3)
+        if len(rest) > len(free):
+            raise self._wrong(f"got {len(rest) - len(free)} arguments too many.")
+        given.update(zip([p.name for p in free], rest, strict=False))
 
     def _ordered(self, inputs: Mapping[str, Any]) -> list[Any]:
         """The inputs in order; the optional ones that are missing must be the last."""
@@ -295,7 +307,7 @@ def function(meaning: str, numpy: str, name: str | None = None, **options: Any) 
         for item in list(inspect.signature(body).parameters.values())[bool(options.get("random")):]:
             if item.kind is item.POSITIONAL_ONLY:
                 required = item.default is REQUIRED
-                inputs.append(Input(item.name, required, hints.get(item.name) == OpInput))
+                inputs.append(Input(item.name, required, object if hints.get(item.name) == OpInput else ()))
             elif item.kind is item.VAR_POSITIONAL:
                 variadic = item.name
             elif item.kind is item.VAR_KEYWORD:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,7 @@ def _made(name: str, learner: Learner) -> Function:
 
     kind = learner.place.rpartition(".")[2]
     learned = ", ".join([path.replace("tree_.", "").strip("_") for path in learner.learned])
-    inputs = (Input("x"), *[Input("y")][:learner.targets], Input("x_test", required=False, op_only=True))
+    inputs = (Input("x"), *[Input("y")][:learner.targets], Input("x_test", required=False, never=(Number, str)))
     params = tuple([Parameter(param, _kind(annotation), default) for param, annotation, default in learner.params])
     return Function(name, body, f"the predictions for x_test; without it {learned or 'the predictions for x'}",
                     f"sklearn {kind}", "runs on the host, seeded by random_state" if _SEED in learner.params else

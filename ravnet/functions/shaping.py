@@ -12,7 +12,7 @@ from zkynet.framework.errors import InputError, ShapeError
 from zkynet.framework.operators.arguments import axis_of
 
 from .function import function, is_place
-from .kinds import Axes, Axis, Counts, Int, MaybeCounts, NewShape, Number, Order, Reps, Widths, choice
+from .kinds import Axes, Axis, Counts, Flag, Int, MaybeCounts, NewShape, Number, Order, Reps, Widths, choice
 
 Layout = Annotated[str, choice("C", "F")]
 PadMode = Annotated[str, choice("constant", "edge", "reflect", "symmetric", "wrap")]
@@ -79,9 +79,10 @@ def concat(*arrays: Any, axis: Axis = 0) -> Any:
     return op.concat(*parts, axis=axis)
 
 
-@function("arrays of one shape along a new axis", "stack", notes="of one array: its parts along axis 0")
-def stack(*arrays: Any, axis: Int = 0) -> Any:
-    if len(arrays) != 1:
+@function("arrays of one shape along a new axis", "stack",
+          notes="of one array that is in no list: its parts along axis 0")
+def stack(*arrays: Any, axis: Int = 0, listed: Flag = False) -> Any:
+    if len(arrays) != 1 or listed:
         if not arrays:
             raise InputError("stack: there are no arrays to join.")
         return op.stack(*arrays, axis=axis)

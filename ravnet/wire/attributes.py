@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -128,6 +128,15 @@ class AttributeCodec:
                                   self.decode(group["schedule"])) for group in content["groups"]])
         settings = Settings(**{key: self.decode(value) for key, value in content["settings"].items()})
         return plan_of(OPTIMIZERS[content["name"]].transformation, groups, settings)
+
+
+def programs_in(content: Any) -> Iterator[Any]:
+    """The numbers of the programs that the JSON of attributes names."""
+    if isinstance(content, dict) and content.keys() == {"program"}:
+        yield content["program"]
+    elif isinstance(content, (dict, list)):
+        for item in content.values() if isinstance(content, dict) else content:
+            yield from programs_in(item)
 
 
 class Placing(NamedTuple):

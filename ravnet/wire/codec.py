@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from zkynet.framework.operator import Signature, _projection, output
 from zkynet.framework.structure import Structure, literal, literal_signature
 from zkynet.optim.update import update
 
-from .attributes import AttributeCodec, decode_aval, encode_aval
+from .attributes import AttributeCodec, decode_aval, encode_aval, programs_in
 from .container import read_container, write_container
 from .graph import CallGraph, Late, Leaf
 from .operators import exported_bytes, import_program, is_named, named
@@ -160,16 +161,32 @@ class _Reader:
                               f'{"inside" if document.x64 else "outside of"} zkynet.precision("float64").')
         for what, count, most in (("programs", len(document.programs), limits.programs),
                                   ("calls", len(document.calls), limits.calls),
-                                  ("leaves", len(document.leaves), limits.leaves),
-                                  ("operators", sum(len(program.instructions) for program in document.programs
-                                                    if isinstance(program, ProgramEntry)), limits.operators)):
-            if count > most:
-                raise FormatError(f"this graph has {count} {what}, more than the {most} that are allowed here.")
+                                  ("leaves", len(document.leaves), limits.leaves)):
+            _bound(what, count, most)
+        self._bound_operators()
         self.programs: list[Any] = []
         self.codec = AttributeCodec(lambda number: self.programs[_index(number, len(self.programs))])
         self.avals = [self._checked_aval(decode_aval(aval)) for aval in document.avals]
         self.operators = [self._operator(entry) for entry in document.operators]
         self.decoded: dict[int, Any] = {}
+        self.parameters = 0  # of optimizers, together
+
+    def _bound_operators(self) -> None:
+        """Refuse more than are allowed. Wherever an operator runs a program (a loop's body), the operators of that
+        are inferred again, and by JAX sometimes twice: few programs in programs can be very many operators."""
+        sizes: list[int] = []
+        total = 0
+
+        @functools.cache
+        def inner(attributes: int) -> int:
+            numbers = programs_in(self.document.attributes[attributes])
+            return 2 * sum([sizes[_index(number, len(sizes))] for number in numbers])
+
+        for program in self.document.programs:
+            instructions = program.instructions if isinstance(program, ProgramEntry) else []
+            sizes.append(sum([1 if isinstance(one, int) else 1 + inner(one[1]) for one in instructions]))
+            total += sizes[-1]
+            _bound("operators", total, self.limits.operators)
 
     def _checked_aval(self, aval: Any) -> Any:
         for one in aval if isinstance(aval, tuple) else (aval,):
@@ -258,6 +275,11 @@ class _Reader:
             return literal_signature(aval_of(attrs[0]), attrs[0])
         if operator is update:
             plan, placing, *numbers = attrs
+            counts = [group.count for group in plan.groups]
+            if min(counts, default=0) < 0:
+                raise FormatError(f"this graph has an optimizer of {min(counts)} parameters.")
+            self.parameters += sum(counts)
+            _bound("parameters of optimizers", self.parameters, self.limits.operators)
             attrs = plan, placing.layout(plan), *numbers
         if any(isinstance(aval, tuple) for aval in avals):
             raise FormatError(f"operator {operator.name} is given a tuple of values.")
@@ -265,6 +287,11 @@ class _Reader:
             raise FormatError(f"operator {operator.name} takes {len(operator.inputs)} inputs, but is given "
                               f"{len(avals)}.")
         return operator.signature(checked_attributes(operator, attrs, {}), avals)
+
+
+def _bound(what: str, count: int, most: int) -> None:
+    if count > most:
+        raise FormatError(f"this graph has {count} {what}, more than the {most} that are allowed here.")
 
 
 def _index(number: Any, length: int) -> int:

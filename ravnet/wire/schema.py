@@ -32,11 +32,12 @@ class Limits:
     file_bytes: int = 4 * 2**30
     document_bytes: int = 256 * 2**20
     programs: int = 100_000
-    operators: int = 2_000_000  # in all programs together
+    # In all programs together; those of a program that operators run (a loop's body), twice for each use. Optimizers
+    # may have as many parameters.
+    operators: int = 2_000_000
     calls: int = 10_000_000
     leaves: int = 1_000_000
     value_bytes: int = 16 * 2**30  # of any one value that a program makes
-    nesting: int = 64  # of programs in programs: loops in loops
     exported: bool = True  # whether operators outside the registry may come as compiled programs
 
 

@@ -68,6 +68,17 @@ def test_whatever_is_computed_first_commits(compute):
     assert m.count.value == 1
 
 
+def test_updates_are_looked_for_down_to_what_is_computed():
+    """Otherwise a chain of which each value is asked for would be walked from its beginning each time."""
+    _ = Running()(X)  # from now on they are looked for
+    first = op.sin(X)
+    second = op.sin(first)
+    _ = second.value
+    third = op.sin(second)
+    del second.inputs  # who looks below it fails
+    same(third.value, np.sin(np.sin(np.sin(X))))
+
+
 def test_value_update_and_gradient_are_one_program():
     m = Running()
     zkynet.clear_compile_cache()

@@ -145,6 +145,15 @@ def test_a_script_finds_itself_its_folder_its_environment_and_old_numpy(run: Run
     assert done.stdout.strip() == "token of the caller of the file"
 
 
+def test_a_script_behind_a_link_has_old_numpy(run: Runner):
+    script = write(run, "folder/script.py", "import numpy as np, helper\nassert np.float is helper.old is float\n")
+    write(run, "folder/helper.py", "import numpy as np\nold = np.float\n")
+    link = run.folder / "link.py"
+    link.symlink_to(script)
+    done = run.start(link)
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_error_shows_the_script_alone_and_its_graph_is_finished(run: Runner):
     write(run, "helper.py", "def fail(x):\n    raise ValueError(f'bad {x}')\n")
     script = write(run, "failing.py", "import ravop as R\nimport helper\nR.initialize('token')\n"

@@ -12,6 +12,7 @@ from dl_running import assert_close, new_graph, run
 from ravnet.dl import Functional, layers
 from ravnet.dl.layer import Layer
 from ravnet.dl.optimizers import SGD
+from zkynet.framework.errors import ShapeError
 
 torch = pytest.importorskip("torch")
 tnn = torch.nn
@@ -167,6 +168,19 @@ def test_the_batches_of_an_embedding_train_as_torchs():
         stepper.step()
     (ours,) = run(graph, model._forward_pass(graph.tensor(rows), training=False))
     assert_close(ours, theirs(torch.tensor(rows)))
+
+
+def test_an_initial_value_counts_also_when_the_layer_is_built():
+    table, rows = np.arange(10.0, dtype=np.float32).reshape(5, 2), np.array([[0, 4], [3, 3]])
+    layer, graph = layers.Embedding(5, 2), new_graph()
+    first = layer._forward_pass(graph.tensor(rows))
+    layer.initial_W = table.tolist()
+    with pytest.raises(ShapeError, match=r"Embedding: initial_W must have the shape \(5, 2\).*but has \(2, 5\)"):
+        layer.initial_W = table.T
+    second = layer._forward_pass(graph.tensor(rows))
+    before, after = run(graph, first, second)
+    assert_close(after, tnn.functional.embedding(torch.tensor(rows), torch.tensor(table)))
+    assert not np.array_equal(before, after)
 
 
 def test_pooling_returns_indices():

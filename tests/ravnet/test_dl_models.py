@@ -17,11 +17,12 @@ import ravnet as R
 from ravnet.api.op import Op
 from ravnet.api.recording import Ref
 from ravnet.dl import Functional, NeuralNetwork, layers, load_onnx
+from ravnet.dl.layer import Unit
 from ravnet.dl.naming import units
 from ravnet.dl.optimizers import Adam, RMSprop
 from ravnet.errors import StateError
 from zkynet import nn
-from zkynet.framework.errors import InputError, ShapeError
+from zkynet.framework.errors import InputError, ShapeError, ZkynetError
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(20, 4)).astype(np.float32)
@@ -126,6 +127,28 @@ def test_epochs_repeat_one_program_for_each_size_of_a_batch():
     assert (len(graph.calls), len(graph.programs())) == (30, 2)
     rows = [leaf for leaf in graph.leaves.values() if isinstance(leaf, np.ndarray) and leaf.shape[1:] == (4,)]
     assert len(rows) == 4  # three batches and the weight; its mean square lies in one array with that of the bias
+
+
+def test_what_fails_leaves_the_model_as_it_was():
+    model = NeuralNetwork(optimizer=Adam(), loss="SquareLoss")
+    model.add(layers.Dense(3, input_shape=(4,)))
+    with pytest.raises(ZkynetError):
+        model.add(layers.Conv2D(3, 8, 3))
+    model.add(layers.Activation("softmax"))
+    assert [layer.name for layer in model.layers] == ["Dense_1", "Activation_1"]
+    with pytest.raises(ShapeError):
+        model.fit(X, Y[:, :2], n_epochs=5, batch_size=20)
+    model.fit(X, Y, n_epochs=1, batch_size=20)
+    model.fit(X, Y, n_epochs=1, batch_size=20)
+    finish()
+    first, second = (float(R.fetch_persisting_op(f"training_loss_epoch_{e}_batch_1")) for e in (1, 2))
+    assert second < first
+
+
+def test_a_layer_is_inferred_once_when_it_is_added(monkeypatch: pytest.MonkeyPatch):
+    inferred, infer = [], Unit.infer
+    monkeypatch.setattr(Unit, "infer", lambda self, shape: inferred.append(self) or infer(self, shape))
+    assert inferred == network().layers
 
 
 def test_summary(capsys: pytest.CaptureFixture[str]):
@@ -408,6 +431,17 @@ def test_errors_of_shapes_come_at_the_users_line_and_name_the_layer():
         layers.Dense(3, initial_W=np.ones((4, 3)), input_shape=4)
     with pytest.raises(ShapeError, match="_backward_pass takes a loss without axes"):
         model._backward_pass(model._forward_pass(R.t(X)))
+
+
+def test_a_wrong_initial_value_is_refused_each_time_until_it_is_right():
+    layer = layers.Dense(2, initial_W=np.ones((3, 2)), initial_w0=np.zeros(2))  # (in, out): the wrong way round
+    for _ in range(2):
+        with pytest.raises(ShapeError, match=r"Dense: initial_W must have the shape \(2, 3\).*but has \(3, 2\)"):
+            layer._forward_pass(R.t(np.ones((1, 3))))
+    layer.initial_W = np.ones((2, 3))
+    out = layer._forward_pass(R.t(np.ones((1, 3))))
+    finish()
+    assert out().tolist() == [[3.0, 3.0]]
 
 
 WRONG: dict[str, tuple[Any, str]] = {

@@ -14,7 +14,7 @@ from ravnet.dl.loss_functions import CrossEntropy, SquareLoss
 from ravnet.dl.naming import units
 from ravnet.dl.utils import batch_iterator
 from zkynet import nn
-from zkynet.framework.errors import InputError
+from zkynet.framework.errors import GraphError, InputError
 
 torch = pytest.importorskip("torch")
 tnn = torch.nn
@@ -194,6 +194,21 @@ def test_frozen_layers_stay_and_a_layer_that_comes_later_is_trained():
         judged.append(their_loss)
     for ours, their in zip(run(graph, *ops), judged, strict=True):
         assert_close(ours, their)
+
+
+@pytest.mark.parametrize("step", [True, False])
+def test_a_loss_across_an_update_is_refused_as_by_torch(step: bool):
+    theirs = torch_net()
+    model, graph = Net(optimizers.SGD(lr=0.1), theirs), new_graph()
+    stepper = torch.optim.SGD(theirs.parameters(), lr=0.1)
+    old, their_old = model._forward_pass(graph.tensor(X)), theirs(torch.tensor(X))
+    model._backward_pass(SQUARE(graph.tensor(Y), old))
+    tnn.functional.mse_loss(their_old, torch.tensor(Y)).backward(retain_graph=True)
+    stepper.step()
+    with pytest.raises(GraphError, match="has two values in this loss"):
+        model._backward_pass(SQUARE(graph.tensor(Y), old + model._forward_pass(graph.tensor(X))), step=step)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        tnn.functional.mse_loss(their_old + theirs(torch.tensor(X)), torch.tensor(Y)).backward()
 
 
 def test_one_layer_used_twice_shares_its_weights():

@@ -124,6 +124,40 @@ def test_a_checkpoint_keeps_what_is_not_persisted(home: Path, forget: Callable[[
     assert engine().store.known(1) == set(engine().names(1).values())  # the checkpoint is gone
 
 
+def test_a_checkpoint_of_a_run_that_goes_on_keeps_what_is_used_later(home: Path, forget: Callable[[], None],
+                                                                      monkeypatch: pytest.MonkeyPatch):
+    """The first value is used by the last call alone, and its run ends before that."""
+    monkeypatch.setattr(embedded, "CHECKPOINT", 0.0)
+    monkeypatch.setattr(embedded, "_SHARE", 0)
+    R.initialize("token")
+    R.Graph(name="late use", approach="distributed")
+    early = x = R.t(np.ones(3)) * 3.0
+    _ = early.number  # a call of its own
+    for _ in range(10):
+        x = x + 1.0
+        _ = x.number
+    (x + early).persist_op("last")
+    del early, x
+    R.activate()
+    assert engine().store.wanted(1) == set(engine().names(1).values())
+
+    def fail() -> None:
+        raise MemoryError("of the machine")
+
+    with run_calls(monkeypatch, 6, fail):
+        R.execute()
+        with pytest.raises(ExecutionError, match="of the machine"):
+            R.track_progress()
+    forget()  # as another process
+    R.initialize("token")
+    with run_calls(monkeypatch) as calls:
+        R.execute()
+        R.track_progress()
+    assert len(calls) == 7
+    assert R.fetch_persisting_op("last").tolist() == [16.0] * 3
+    assert engine().store.known(1) == set(engine().names(1).values())
+
+
 def test_results_can_be_fetched_while_the_rest_is_computed(home: Path, monkeypatch: pytest.MonkeyPatch):
     right = chain()
     go_on = threading.Event()
@@ -221,6 +255,15 @@ def test_ctrl_c_stops_the_run(home: Path, monkeypatch: pytest.MonkeyPatch):
         with pytest.raises(KeyboardInterrupt):
             R.track_progress()
     assert R.get_my_graphs()[0]["status"] == "stopped"
+
+
+def test_what_is_executed_is_held_no_longer(home: Path):
+    chain(steps=3)
+    R.execute()
+    R.track_progress()
+    run_of = engine()._runs[1]
+    run_of.join()
+    assert not run_of._content.leaves and not run_of._content.calls
 
 
 def test_many_results_are_kept_in_few_transactions(home: Path, monkeypatch: pytest.MonkeyPatch):

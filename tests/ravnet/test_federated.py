@@ -214,6 +214,14 @@ def test_a_column_takes_part_if_and_only_if_it_keeps_its_limits(tmp_path_factory
             part_of(path, rules)
 
 
+def test_limits_are_compared_in_the_precision_of_the_values(tmp_path: Path):
+    """As 32 bits, 0.1 is a little more and 0.7 a little less than they are as 64."""
+    path = tmp_path / "table.csv"
+    path.write_text("low,high\n0.1,0.7\n0.05,0.8\n0.02,0.9\n")
+    limits = {"low": {"max": 0.1}, "high": {"min": 0.7, "max": 1e300}}
+    assert part_of(path, Rules.read(json.dumps({"rules": limits, "max_clients": 1}))).size == 3
+
+
 # Several processes ------------------------------------------------------------------------------------------
 
 

@@ -68,6 +68,7 @@ WRONG: list[tuple[str, list[Any], dict[str, Any], type[Exception], str]] = [
     ("find_indices", [np.ones((2, 2)), np.ones(1)], {}, ShapeError, "^find_indices: x has one axis, but got .*2, 2"),
     ("gather", [np.ones(3), np.array([0, 3])], {}, InputError, "^gather: position 3 is out of range"),
     ("gather", [np.asarray(1.0), np.array([0])], {}, ShapeError, "^gather: a scalar has no rows"),
+    ("pow", [np.array([2]), np.array([-1])], {}, InputError, "^pow: integers to negative powers are no integers"),
     ("one_hot_encoding", [np.array([0, 4])], {"depth": 4}, InputError, "^one_hot_encoding: position 4 is out of range"),
     ("foreach", [np.array([[1, 1], [1, 2]])], {"operation": "unique"}, ShapeError,
      "^foreach: unique gives results of different shapes"),

@@ -27,6 +27,16 @@ def test_a_summary_and_a_picture(tmp_path: Path):
     assert "optimizer_step" in drawn and "linear" in drawn and "weight" in drawn
 
 
+def test_what_a_file_says_is_no_command_to_the_terminal(tmp_path: Path):
+    graph, file = GRAPHS["a loop"](), tmp_path / "loop.graph"
+    graph.about["name"] = "\x1b[2Jcleared\nline"
+    graph.names = {"\x1b[31mred": graph.calls[0].first}
+    file.write_bytes(encode(graph))
+    done = inspect(file)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout and "[2Jcleared line" in done.stdout and "[31mred: float32" in done.stdout
+
+
 def test_what_is_no_graph_is_said_without_a_traceback(tmp_path: Path):
     file = tmp_path / "no.graph"
     file.write_bytes(b"no graph at all")

@@ -104,7 +104,7 @@ def test_constants_and_data(home: Path):
     op = R.t([1, 2])
     assert R.t(op) is op
     for wrong, message in ((["a"], "needs numbers"), ([[1], [1, 2]], "equal rows"), (2**40, "32-bit"),
-                           (None, "needs numbers"), ([2**40], "32-bit")):
+                           (None, "needs numbers"), ([2**40], "32-bit"), (2**70, "32-bit")):
         with pytest.raises(InputError, match=message):
             R.t(wrong)
     with pytest.raises(InputError, match="takes a number"):
@@ -128,6 +128,41 @@ def test_shape_errors_are_raised_at_the_line_that_wrote_them(home: Path):
     assert "/ravnet/api/" not in str(caught.value)
     with pytest.raises(InputError, match="out of range"):  # what a compiled program could not notice
         R.gather(R.t([1.0, 2.0]), R.t([5]))
+
+
+def test_integers_to_negative_powers_are_refused_as_by_numpy(home: Path):
+    begin()
+    whole = R.t([1, 2, 4])
+    for wrong in (lambda: whole ** -1, lambda: (whole + 1) ** -1, lambda: R.pow(10, R.t([-2]))):
+        with pytest.raises(InputError, match="pow: integers to negative powers are no integers"):
+            wrong()
+    with pytest.raises(ValueError, match="negative integer powers"):
+        _ = np.array([1, 2, 4]) ** -1
+    powers = [whole ** -1.0, R.t([2.0]) ** -1, whole ** 2]
+    finish()
+    for power, wanted in zip(powers, ([1, 0.5, 0.25], [0.5], [1, 4, 16]), strict=True):
+        assert np.allclose(power(), wanted)
+
+
+def test_a_list_in_brackets_chooses_rows(home: Path):
+    begin()
+    x = np.arange(12.0).reshape(3, 4)
+    indices: list[Any] = [[0, 2], [1], [[0, 1], [2, 2]], ([0, 2], [1, 3]), (0, 2)]
+    ops = [R.t(x)[index] for index in indices]
+    finish()
+    for op, index in zip(ops, indices, strict=True):
+        assert np.array_equal(op(), x[index])
+
+
+def test_a_list_stands_for_the_arrays_in_it(home: Path):
+    begin()
+    x, y = np.ones(3), np.zeros(2)
+    ops = [R.stack([R.t(x)]), R.stack([x, x], axis=1), R.concat([R.t(x)]), R.concat([x, y]), R.concat([R.t(x), y])]
+    wanted = [np.stack([x]), np.stack([x, x], axis=1), x, np.concatenate([x, y]), np.concatenate([x, y])]
+    assert [op.get_shape() for op in ops] == [array.shape for array in wanted]
+    finish()
+    for op, array in zip(ops, wanted, strict=True):
+        assert np.array_equal(op(), array)
 
 
 def test_random_ops_differ_and_follow_the_seed(home: Path):
@@ -356,6 +391,8 @@ def test_fetched_results_take_all_forms_of_old_scripts():
     assert str(x) == "[[0. 1. 2.]\n [3. 4. 5.]]" and "Fetched" in repr(x)
     assert x.shape == (2, 3) and x.tolist() == np.asarray(x).tolist() and (x + 1).sum() == 21
     assert np.argmax(x, axis=-1).tolist() == [2, 2] and x.argmax(axis=1).tolist() == [2, 2]
+    quarters = fetched(x / 4)
+    assert round(quarters).tolist() == [[0, 0, 0], [1, 1, 1]] and round(quarters, 1)[0, 1] == np.float32(0.2)
     x[0, 0] = 9  # a copy of one's own
     with pytest.raises(TypeError, match="cannot be hashed"):
         hash(x)

@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -79,6 +80,8 @@ def test_a_checkpoint_replaces_the_one_before(store: Store):
     store.keep(number, {2: np.zeros(2)}, 2, {8: np.ones(1), 9: LARGE})
     assert store.known(number) == {1, 2, 8, 9}  # results stay, whether in a checkpoint or not
     assert sorted(path.name for path in store.folder_of(number).glob("*.value")) == ["9.value"]
+    store.keep(number, {}, 2, {8: None, 9: None})  # stored already
+    assert store.known(number) == {1, 2, 8, 9}
     store.keep(number, {9: LARGE}, 3)
     store.keep(number, {}, 4, {})
     assert store.known(number) == {1, 2, 9}
@@ -110,6 +113,27 @@ def test_a_full_disk_loses_nothing(store: Store, monkeypatch: pytest.MonkeyPatch
     assert not list(store.folder.rglob("*.part")) and len(list((store.folder / "graphs").iterdir())) == 1
     store.keep(number, {2: LARGE + 1}, 2)
     assert np.array_equal(store.result(number, 2), LARGE + 1) and graph(store) == number + 1  # pyright: ignore
+
+
+class Interrupted:
+    """A database for which Python raises Ctrl-C when a transaction has begun: it was pressed while that waited."""
+
+    def __init__(self, database: sqlite3.Connection):
+        self._database = database
+
+    def execute(self, text: str, values: Any = ()) -> sqlite3.Cursor:
+        found = self._database.execute(text, values)
+        if text.startswith("BEGIN"):
+            raise KeyboardInterrupt
+        return found
+
+
+def test_ctrl_c_leaves_no_transaction_open(store: Store, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_db", Interrupted(store._db))
+        with pytest.raises(KeyboardInterrupt):
+            graph(store)
+    assert graph(store) == 1
 
 
 def test_a_file_is_whole_or_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -192,5 +216,6 @@ def test_tokens_are_hashed_with_a_salt_of_the_folder(tmp_path: Path, store: Stor
     kept = [made._rows("SELECT token FROM accounts")[0][0] for made in (store, other)]
     other.close()
     assert kept[0] != kept[1] and "secret" not in json.dumps(kept)
-    if os.name == "posix":
-        assert (tmp_path / "graphs").stat().st_mode & 0o077 == 0  # others of the machine cannot look in
+    if os.name == "posix":  # others of the machine cannot look in
+        assert len(files := list(tmp_path.glob("ravnet.db*"))) == 3
+        assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "graphs", *files))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ import zkynet
 from ravnet.api.recording import Recorder
 from ravnet.executor.run import Failure, execute
 from ravnet.wire.codec import decode, encode
+from ravnet.wire.container import read_container, write_container
 from ravnet.wire.graph import CallGraph
 from ravnet.wire.schema import FormatError, Limits
 from zkynet.framework import op
@@ -183,3 +185,34 @@ def test_limits():
     assert_refused(content, "leaves, more than the 1", leaves=1)
     assert_refused(content, "bytes, more than the 16", value_bytes=16)
     assert_refused(encode(GRAPHS["a custom operator"]()), "not allowed", exported=False)
+
+
+def doubling(depth: int) -> bytes:
+    """A file in which each program runs the one before it twice: a few operators, but 2**depth when they are run."""
+    programs: list[Any] = [{"instructions": [0, [0, 0, 0, [0]]], "outputs": [1]}]
+    for k in range(depth):
+        programs.append({"instructions": [0, [1, k + 2, 1, [0]], [2, 1, 0, [1]], [1, k + 2, 1, [2]], [2, 1, 0, [3]]],
+                         "outputs": [4]})
+    document = {
+        "format": "zkynet.call-graph", "version": [1, 0], "about": {}, "leaves": [], "calls": [], "names": {},
+        "operators": [{"name": name} for name in ("sin", "checkpointed", "output")], "programs": programs,
+        "attributes": [[], [0], *[[{"program": k}, False] for k in range(depth)]],
+        "avals": [["float32", []], [["float32", []]]]}
+    return write_container({}, json.dumps(document))
+
+
+def test_programs_in_programs_count_as_often_as_they_are_run():
+    decode(doubling(2))
+    assert_refused(doubling(10), "operators, more than the 1000", operators=1000)
+    assert_refused(doubling(50), "operators, more than the 2000000")
+
+
+@pytest.mark.parametrize(("count", "message"), [
+    (10_000, "10000 parameters of optimizers, more than the 5000"), (-1, "optimizer of -1 parameters")])
+def test_an_optimizer_of_any_number_of_parameters_is_refused(count: int, message: str):
+    tensors, text = read_container(encode(GRAPHS["training of an MLP"]()), Limits())
+    document = json.loads(text)
+    plan = next(item["optimizer"] for attributes in document["attributes"] for item in attributes
+                if isinstance(item, dict) and "optimizer" in item)
+    plan["groups"][0]["count"] = count
+    assert_refused(write_container(tensors, json.dumps(document)), message, operators=5000)

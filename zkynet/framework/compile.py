@@ -16,7 +16,7 @@ import jax
 
 from .avals import Aval, x64_mode
 from .errors import TracedValueError
-from .nodes import Engine, Node, topological
+from .nodes import Engine, Node
 from .session import Scope
 from .structure import Key, Structure, linearize
 from .templates import Held
@@ -185,9 +185,16 @@ def due_updates(nodes: Sequence[Node]) -> list[Held]:
     if not Held.any_pending:
         return []
     found: dict[Held, None] = {}
-    for node in topological(list(nodes)):
+    reached = list(nodes)
+    seen = set(reached)
+    for node in reached:  # grows while it runs
         if node.call.updated:
             found.update(dict.fromkeys(node.call.updated))
+        if node._value is None:  # below known values, updates took effect when those were computed
+            for child in node.inputs:
+                if child not in seen:
+                    seen.add(child)
+                    reached.append(child)
     return [state for state in found if state._pending is not None]
 
 
