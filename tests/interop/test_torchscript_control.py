@@ -11,6 +11,7 @@ from torchscript_judge import assert_close, defined, flat, judge, sample, script
 from torchscript_nets import CNN, Counter, Frozen, InPlace, Options, Writing
 
 import zkynet
+from zkynet.framework import op
 from zkynet.framework.errors import GraphError, InputError, TracedValueError
 from zkynet.interop import torchscript
 
@@ -60,6 +61,19 @@ BODIES = {
     "fill": "y = torch.empty(2, 2)\ny.fill_(2.5)\nz = torch.zeros(3)\nz.copy_(x[0])\nreturn y, z, x.clone().zero_()",
     "masked_fill_": "y = x.clone()\ny.masked_fill_(x > 0, -1.0).clamp_(min=-0.5)\nreturn y",
     "dtype stays": "y = torch.arange(3)\ny *= 2\nreturn y",
+    "copies of what is in another order": "y = x.t().contiguous()\ny.add_(1)\nz = x.t().reshape(-1)\nz.mul_(2)\n"
+                                          "w = x[:, :2].flatten()\nw.zero_()\nv = x[:1].expand(2, 3).reshape(6)\n"
+                                          "v.sub_(1)\nreturn x, y, z, w, v",
+    "no copies where strides allow a view": "y = x.clone()\ny.reshape(-1).add_(1)\ny[:, 0].reshape(2, 1).mul_(3)\n"
+                                            "y[1:].contiguous().exp_()\ny.t()[1:2].flatten().sub_(1)\n"
+                                            "y.unsqueeze(0).transpose(0, 1).contiguous().mul_(2)\n"
+                                            "y[0][1].view(1).add_(5)\ny.split(2, 1)[0][1].contiguous().neg_()\n"
+                                            "return y",
+    "another dtype is another tensor": "i = torch.arange(3)\ny = i.type_as(x)\ny.mul_(0.5)\nz = x.type_as(y)\n"
+                                       "z.add_(1)\nreturn i, y, x, z",
+    "arguments of views stay": "y = x.clone()\nsizes = [3, 2]\nz = y.view(sizes)\nsizes[0] = 6\nsizes[1] = 1\n"
+                               "y.add_(1)\nreturn z",
+    "narrow from the end": "y = x.clone()\ny.narrow(1, -2, 2).add_(1)\nreturn y, x.narrow(0, -1, 1)",
 }
 
 
@@ -74,6 +88,17 @@ def test_bodies_do_what_pytorch_does(body: str):
 def test_writing_differentiates_and_reaches_what_other_modules_hold():
     ours = judge(scripted(InPlace()), X)
     assert ours.writes
+
+
+def test_writing_row_by_row_makes_nodes_for_each_row_once():
+    ours = torchscript.load(defined("y = torch.zeros_like(x)\nfor i in range(x.size(0)):\n    y[i] = x[i] * 2.0\n"
+                                    "return y"))
+
+    def nodes_made(rows: int) -> int:
+        first = op.identity(0.0).serial
+        ours(np.ones((rows, 1), np.float32))
+        return op.identity(0.0).serial - first
+    assert nodes_made(80) < 2.5 * nodes_made(40)
 
 
 def test_no_gradient_flows_where_pytorch_stops_it():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from torchscript_judge import assert_close, defined, flat, sample, torch
 
+from zkynet.framework.errors import GraphError
 from zkynet.interop import torchscript
 
 X, Y = sample(2, 3, 4), sample(2, 3, 4, seed=1)
@@ -64,7 +65,9 @@ GROUPS: list[tuple[str, dict[str, np.ndarray], list[str]]] = [
         "torch.var(x, dim=1, correction=0)", "torch.var_mean(x, dim=1)[0]", "torch.std(x, 1)", "x.max()", "x.min()",
         "x.max(1)[0]", "x.max(1)[1]", "x.min(dim=2, keepdim=True)[0]", "x.amax(1)", "x.amin([0, 1])", "x.argmax()",
         "x.argmax(1)", "x.argmin(dim=-1, keepdim=True)", "x.norm()", "x.norm(p=1.0, dim=1)",
-        "torch.linalg.vector_norm(x, 3.0, [1])", "torch.logsumexp(x, 1)", "(x > 0).any()", "(x > 0).all(1)",
+        "torch.linalg.vector_norm(x, 3.0, [1])", "torch.linalg.vector_norm(x.half(), 3.0, dtype=torch.float32)",
+        "torch.linalg.norm(x)", "torch.linalg.norm(x[0], 'fro')", "torch.linalg.norm(x, 1.0, [2])",
+        "torch.logsumexp(x, 1)", "(x > 0).any()", "(x > 0).all(1)",
         "(x > 0).sum()", "torch.count_nonzero(x > 0)", "x.cumsum(1)", "x.cumprod(2)", "x.topk(2)[0]",
         "x.topk(2, dim=1, largest=False)[1]", "x.sort(1)[0]", "x.sort(-1, descending=True)[1]", "x.argsort(1)",
         "torch.trace(x[0])", "i.sum(1)", "i.float().mean()"]),
@@ -136,3 +139,26 @@ def test_expressions_are_pytorchs(inputs: dict[str, np.ndarray], expressions: li
             np.testing.assert_allclose(a, b.numpy(), rtol=1e-4, err_msg=text)
         else:
             assert_close(a, b, text)
+
+
+@pytest.mark.parametrize("order", ["2.0", "float('inf')", "'nuc'"])
+def test_norms_of_matrices_that_are_not_supported_say_so(order: str):
+    with pytest.raises(GraphError, match="use torch.linalg.vector_norm"):
+        torchscript.load(defined(f"return torch.linalg.norm(x, {order})"))(X[0])
+
+
+RANDOM = ["torch.bernoulli(x)", "torch.bernoulli(x, 0.1)", "torch.empty_like(x).bernoulli_(0.9)",
+          "torch.empty_like(x).bernoulli_()", "torch.empty_like(x).bernoulli_(x[0] * 0.4)", "torch.normal(x, 2 * x)",
+          "torch.normal(x, 0.1)", "torch.normal(1.0, x)", "torch.normal(2.0, 0.5, [64, 64])",
+          "torch.empty_like(x).normal_(1.0, 0.3)", "torch.empty_like(x).uniform_(1.0, 3.0)",
+          "torch.randint(4, [64, 64])", "torch.randint(1, 4, [64, 64], dtype=torch.float32)"]
+
+
+def test_random_numbers_are_distributed_as_pytorchs():
+    torch.manual_seed(0)
+    x = np.full((64, 64), 0.5, np.float32)
+    theirs = defined(f"return ({', '.join(RANDOM)},)")
+    for text, a, b in zip(RANDOM, torchscript.load(theirs, seed=0)(x).value, theirs(torch.tensor(x)), strict=True):
+        a, b = np.asarray(a), b.numpy()
+        assert a.shape == b.shape and a.dtype.kind == b.dtype.kind, text
+        np.testing.assert_allclose([a.mean(), a.std()], [b.mean(), b.std()], atol=0.1, err_msg=text)

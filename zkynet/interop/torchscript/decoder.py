@@ -170,8 +170,8 @@ class Decoder:
             self.add(writing_step(rule.call, inputs, outputs[0], written))
         elif rule.raw or not mutable:
             self.add(plain_step(rule.call, inputs, outputs))
-        elif kind in VIEWS:
-            self.add(view_step(rule.call, VIEWS[kind], kind, inputs, outputs[0]))
+        elif kind in VIEWS and not rule.python:  # that of a string is none
+            self.add(view_step(rule.call, kind, inputs, outputs[0]))
         else:
             self.add(reading_step(rule.call, inputs, outputs))
 

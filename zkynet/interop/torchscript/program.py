@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from .memory import View, assign
+from .registry import VIEWS
 from .rules_python import number
 
 Registers = list[Any]
@@ -115,14 +116,15 @@ def reading_step(call: Callable[..., Any], inputs: Sequence[int], outputs: Seque
     return step
 
 
-def view_step(call: Callable[..., Any], put: Any, name: str, inputs: Sequence[int], out: int) -> Step:
-    """A view of the first input."""
+def view_step(call: Callable[..., Any], name: str, inputs: Sequence[int], out: int) -> Step:
+    """A view of the first input. Its arguments stay what they are now, whatever is written to them later."""
     take = take_of(inputs)
 
     def step(registers: Registers) -> None:
         memory, (base, *rest) = registers[MEMORY], take(registers)
-        made = call(memory.now(base), *memory.now(rest))
-        registers[out] = memory.viewed(made, base, View(base, call, put, tuple(rest), name))
+        arguments = memory.now(tuple(rest))
+        made = call(memory.now(base), *arguments)
+        registers[out] = memory.viewed(made, View(base, call, arguments, name, *VIEWS[name]))
     return step
 
 

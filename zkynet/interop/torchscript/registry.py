@@ -35,8 +35,9 @@ class Rule(NamedTuple):
 
 
 RULES: dict[str, Rule] = {}
-# Operators whose results are views of their first argument: what is written to one is written to the other.
-VIEWS: dict[str, Callable[..., Any] | None] = {}
+# Operators whose results are views of their first argument: what is written to one is written to the other. Of each the
+# `put` and the `layout` (see `view`).
+VIEWS: dict[str, tuple[Callable[..., Any] | None, Callable[..., Any]]] = {}
 PLAIN = frozenset((int, float, bool, str, list, tuple, dict, type(None)))
 NUMBERS = frozenset((int, float, bool))
 
@@ -57,12 +58,20 @@ def add_rules(table: dict[str, Callable[..., Any]], python: bool = False, raw: b
         RULES[name if "::" in name else f"aten::{name}"] = Rule(call, python, raw, random)
 
 
-def view(name: str, put: Callable[..., Any] | None = None) -> Callable[..., Any]:
-    """Decorator: a view. `put(base, new, *arguments)` is the base with the view's elements replaced; of an operator
-    that makes several, `put(base, new, index, *arguments)`."""
+def in_order(base: np.ndarray, shape: tuple[int, ...], *_: Any) -> np.ndarray | None:
+    """The layout of a view that reads the same elements in the same order."""
+    made = base.reshape(shape)
+    return made if np.may_share_memory(made, base) else None
+
+
+def view(name: str, put: Callable[..., Any] | None = None, layout: Callable[..., Any] = in_order) -> Callable[..., Any]:
+    """Decorator: a view. `put(base, new, *arguments)` is the base with the view's elements replaced.
+    `layout(base, shape, *arguments)` is the view of a NumPy array that stands for the base, with the same strides; None
+    where these do not allow a view and PyTorch copies. Of an operator that makes several, `put(base, new, index,
+    *arguments)` and `layout(base, shape, index, *arguments)`."""
     def registered(call: Callable[..., Any]) -> Callable[..., Any]:
         add_rules({name: call})
-        VIEWS[f"aten::{name}"] = put
+        VIEWS[f"aten::{name}"] = put, layout
         return call
     return registered
 

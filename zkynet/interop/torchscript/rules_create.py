@@ -11,6 +11,7 @@ import numpy as np
 from ...framework import op
 from ...framework.nodes import Node
 from .registry import NUMBERS, add_rules, draw, dtype_of, node, rule, shape_of
+from .rules_shape import cast
 
 Size = Sequence[int]
 
@@ -116,18 +117,19 @@ def _(stream: Any, x: Any, dtype: Any = None, *_: Any) -> Node:
 
 
 @rule("randint", random=True)
-def _(stream: Any, high: int, size: Size, *_: Any) -> Node:
-    return op.randint(draw(stream), _ints(size), 0, high)
+def _(stream: Any, high: int, size: Size, dtype: Any = None, *_: Any) -> Node:
+    return cast(op.randint(draw(stream), _ints(size), 0, high), dtype)
 
 
 @rule("randint.low", random=True)
-def _(stream: Any, low: int, high: int, size: Size, *_: Any) -> Node:
-    return op.randint(draw(stream), _ints(size), low, high)
+def _(stream: Any, low: int, high: int, size: Size, dtype: Any = None, *_: Any) -> Node:
+    return cast(op.randint(draw(stream), _ints(size), low, high), dtype)
 
 
 @rule("bernoulli", random=True)
-def _(stream: Any, p: Any, *_: Any) -> Node:
-    return op.cast(op.bernoulli(draw(stream), p), dtype=node(p).dtype)
+def _(stream: Any, x: Any, p: Any = None, *_: Any) -> Node:
+    """With the probability p; without one, with those that x holds."""
+    return op.cast(op.bernoulli(draw(stream), x if p is None else p, tuple(shape_of(x))), dtype=node(x).dtype)
 
 
 @rule("uniform", random=True)
@@ -138,6 +140,17 @@ def _(stream: Any, x: Any, low: float = 0.0, high: float = 1.0, *_: Any) -> Node
 @rule("normal", random=True)
 def _(stream: Any, x: Any, mean: float = 0.0, std: float = 1.0, *_: Any) -> Node:
     return op.normal(draw(stream), tuple(shape_of(x)), mean, std, dtype=x.dtype)
+
+
+@rule("normal.Tensor_Tensor", "normal.Tensor_float", "normal.float_Tensor", random=True)
+def _(stream: Any, mean: Any, std: Any = 1.0, *_: Any) -> Node:
+    shape = np.broadcast_shapes(shape_of(mean), shape_of(std))
+    return op.normal(draw(stream), shape, mean, std, node(std if mean.__class__ in NUMBERS else mean).dtype)
+
+
+@rule("normal.float_float", random=True)
+def _(stream: Any, mean: float, std: float, size: Size, generator: Any = None, dtype: Any = None, *_: Any) -> Node:
+    return op.normal(draw(stream), _ints(size), mean, std, dtype_of(dtype))
 
 
 @rule("dropout", "native_dropout", random=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...framework import op
+from ...framework.errors import GraphError
 from .registry import add_rules, axes_of, dtype_of, node, rank, rule, shape_of
 from .rules_shape import cast
 
@@ -80,11 +81,21 @@ def _extreme(position: Any) -> Any:
 add_rules({"max.dim": _extreme(op.argmax), "min.dim": _extreme(op.argmin)})
 
 
-@rule("norm.Scalar", "norm.ScalarOpt_dim", "linalg_vector_norm", "linalg_norm", "frobenius_norm.dim")
-def _(x: Any, order: Any = 2, dims: Any = None, keep: bool = False, dtype: Any = None) -> Any:
+@rule("norm.Scalar", "norm.ScalarOpt_dim", "linalg_vector_norm", "frobenius_norm.dim")
+def _norm(x: Any, order: Any = 2, dims: Any = None, keep: bool = False, dtype: Any = None) -> Any:
     if isinstance(order, (list, tuple)):  # Frobenius has none
         order, dims, keep = 2, order, bool(dims)
-    return op.norm(x, ord=2 if order is None else order, axis=axes_of(dims), keepdims=bool(keep))
+    return op.norm(cast(x, dtype), ord=2 if order is None else order, axis=axes_of(dims), keepdims=bool(keep))
+
+
+@rule("linalg_norm")
+def _(x: Any, order: Any = None, dims: Any = None, keep: bool = False, dtype: Any = None) -> Any:
+    """With an order it is the norm of a matrix, which is not that of its elements; Frobenius' is."""
+    matrix = (rank(x) if dims is None else len(dims)) == 2
+    if matrix and order not in (None, "fro"):
+        raise GraphError(f"torch.linalg.norm of a matrix is supported with ord=None or 'fro', not {order!r}: for that "
+                         "of its elements use torch.linalg.vector_norm.")
+    return _norm(x, order, dims, keep, dtype)
 
 
 # Order ------------------------------------------------------------------------------------------------------------

@@ -72,24 +72,27 @@ def _(x: Any, dim: int) -> Any:
 # Views with other axes --------------------------------------------------------------------------------------------
 
 
-def _exchanged(base: Any, new: Any, a: int, b: int) -> Any:
-    return op.swapaxes(new, axis1=a, axis2=b)
+_EXCHANGED = (lambda base, new, a, b: op.swapaxes(new, axis1=a, axis2=b),
+              lambda base, shape, a, b: np.swapaxes(base, a, b))
 
 
-@view("transpose", _exchanged)
-@view("swapaxes", _exchanged)
-@view("swapdims", _exchanged)
+@view("transpose", *_EXCHANGED)
+@view("swapaxes", *_EXCHANGED)
+@view("swapdims", *_EXCHANGED)
 def _(x: Any, a: int, b: int) -> Any:
     return op.swapaxes(x, axis1=a, axis2=b)
 
 
-@view("t", lambda base, new: op.transpose(new))
-@view("numpy_T", lambda base, new: op.transpose(new))
+_TRANSPOSED = (lambda base, new: op.transpose(new), lambda base, shape: base.T)
+
+
+@view("t", *_TRANSPOSED)
+@view("numpy_T", *_TRANSPOSED)
 def _(x: Any) -> Any:
     return op.transpose(x)
 
 
-@view("mT", lambda base, new: op.swapaxes(new, axis1=-1, axis2=-2))
+@view("mT", lambda base, new: op.swapaxes(new, axis1=-1, axis2=-2), lambda base, shape: base.mT)
 def _(x: Any) -> Any:
     return op.swapaxes(x, axis1=-1, axis2=-2)
 
@@ -99,18 +102,22 @@ def _permuted_back(base: Any, new: Any, dims: Sequence[int]) -> Any:
     return op.transpose(new, axes=tuple(sorted(range(len(order)), key=order.__getitem__)))
 
 
-@view("permute", _permuted_back)
+@view("permute", _permuted_back, lambda base, shape, dims: np.transpose(base, dims))
 def _(x: Any, dims: Sequence[int]) -> Any:
     return op.transpose(x, axes=tuple(dims))
 
 
-@view("movedim")
-@view("moveaxis")
+def _moved(base: Any, shape: Any, source: Any, target: Any) -> Any:
+    return np.moveaxis(base, source, target)
+
+
+@view("movedim", layout=_moved)
+@view("moveaxis", layout=_moved)
 def _(x: Any, source: Any, target: Any) -> Any:
     return op.moveaxis(x, source=axes_of(source), destination=axes_of(target))
 
 
-@view("diagonal")
+@view("diagonal", layout=lambda base, shape, *arguments: np.diagonal(base, *arguments))
 def _(x: Any, offset: int = 0, a: int = 0, b: int = 1) -> Any:
     return op.diagonal(x, offset=offset, axis1=a, axis2=b)
 
@@ -118,37 +125,46 @@ def _(x: Any, offset: int = 0, a: int = 0, b: int = 1) -> Any:
 # Views of parts -------------------------------------------------------------------------------------------------
 
 
-def _bounds(start: Any, stop: Any, step: int) -> slice:
-    return slice(start, None if stop is None or stop >= LAST else stop, step)
+def _part(at: Any) -> Any:
+    """How to write to a part and where it lies; `at(base, *arguments)` is its index."""
+    return (lambda base, new, *arguments: op.set_at(base, at(base, *arguments), new),
+            lambda base, shape, *arguments: base[(*at(base, *arguments), ...)])  # of no axes an array, too
 
 
-def _put_slice(x: Any, new: Any, dim: int = 0, start: Any = None, stop: Any = None, step: int = 1) -> Any:
-    return op.set_at(x, _at(dim, x, _bounds(start, stop, step)), new)
+def _slice_at(x: Any, dim: int = 0, start: Any = None, stop: Any = None, step: int = 1) -> tuple:
+    return _at(dim, x, slice(start, None if stop is None or stop >= LAST else stop, step))
 
 
-@view("slice", _put_slice)
+@view("slice", *_part(_slice_at))
 def _(x: Any, dim: int = 0, start: Any = None, stop: Any = None, step: int = 1) -> Any:
     if (start is None or start == 0) and (stop is None or stop >= shape_of(x)[dim]) and step == 1:
         return node(x)
-    return op.getitem(node(x), _at(dim, x, _bounds(start, stop, step)))
+    return op.getitem(node(x), _slice_at(x, dim, start, stop, step))
 
 
 def _position(index: Any) -> Any:
     return index if index.__class__ is int else int(index)
 
 
-@view("select", lambda x, new, dim, index: op.set_at(x, _at(dim, x, _position(index)), new))
+def _select_at(x: Any, dim: int, index: Any) -> tuple:
+    return _at(dim, x, _position(index))
+
+
+@view("select", *_part(_select_at))
 def _(x: Any, dim: int, index: Any) -> Any:
-    return op.getitem(node(x), _at(dim, x, _position(index)))
+    return op.getitem(node(x), _select_at(x, dim, index))
 
 
-def _window(start: Any, length: int) -> slice:
-    return slice(_position(start), _position(start) + length)
+def _narrow_at(x: Any, dim: int, start: Any, length: int) -> tuple:
+    """A negative start counts from the end."""
+    start = _position(start)
+    start += shape_of(x)[dim] if start < 0 else 0
+    return _at(dim, x, slice(start, start + length))
 
 
-@view("narrow", lambda x, new, dim, start, length: op.set_at(x, _at(dim, x, _window(start, length)), new))
+@view("narrow", *_part(_narrow_at))
 def _(x: Any, dim: int, start: Any, length: int) -> Any:
-    return op.getitem(node(x), _at(dim, x, _window(start, length)))
+    return op.getitem(node(x), _narrow_at(x, dim, start, length))
 
 
 def _sizes(x: Any, sizes: Any, dim: int) -> Sequence[int]:
@@ -159,33 +175,34 @@ def _sizes(x: Any, sizes: Any, dim: int) -> Sequence[int]:
     return [min(sizes, length - start) for start in range(0, length, sizes)] if length else [0]
 
 
-def _put_part(x: Any, new: Any, index: int, sizes: Any, dim: int = 0) -> Any:
+def _split_at(x: Any, index: int, sizes: Any, dim: int = 0) -> tuple:
     sizes = _sizes(x, sizes, dim)
-    return op.set_at(x, _at(dim, x, _window(sum(sizes[:index]), sizes[index])), new)
-
-
-def _put_chunk(x: Any, new: Any, index: int, chunks: int, dim: int = 0) -> Any:
-    return _put_part(x, new, index, _chunk_size(x, chunks, dim), dim)
+    start = sum(sizes[:index])
+    return _at(dim, x, slice(start, start + sizes[index]))
 
 
 def _chunk_size(x: Any, chunks: int, dim: int) -> int:
     return max(1, -(-shape_of(x)[dim] // chunks))
 
 
-@view("split", _put_part)
-@view("split_with_sizes", _put_part)
+def _chunk_at(x: Any, index: int, chunks: int, dim: int = 0) -> tuple:
+    return _split_at(x, index, _chunk_size(x, chunks, dim), dim)
+
+
+@view("split", *_part(_split_at))
+@view("split_with_sizes", *_part(_split_at))
 @rule("unsafe_split", "unsafe_split_with_sizes")
 def _split(x: Any, sizes: Any, dim: int = 0) -> list[Any]:
     return list(op.split(x, tuple(_sizes(x, sizes, dim)), axis=dim))
 
 
-@view("chunk", _put_chunk)
+@view("chunk", *_part(_chunk_at))
 @rule("unsafe_chunk")
 def _(x: Any, chunks: int, dim: int = 0) -> list[Any]:
     return _split(x, _chunk_size(x, chunks, dim), dim)
 
 
-@view("unbind", lambda x, new, index, dim=0: op.set_at(x, _at(dim, x, index), new))
+@view("unbind", *_part(lambda x, index, dim=0: _at(dim, x, index)))
 def _(x: Any, dim: int = 0) -> list[Any]:
     x = node(x)
     return [op.getitem(x, _at(dim, x, i)) for i in range(x.shape[dim])]
@@ -194,14 +211,18 @@ def _(x: Any, dim: int = 0) -> list[Any]:
 # Repetition -----------------------------------------------------------------------------------------------------
 
 
-@view("expand")
+def _repeated(base: Any, shape: tuple[int, ...], *_: Any) -> Any:
+    return np.broadcast_to(base, shape)
+
+
+@view("expand", layout=_repeated)
 def _(x: Any, size: Sequence[int], *_: Any) -> Any:
     shape = (1,) * (len(size) - rank(x)) + tuple(shape_of(x))
     wanted = tuple([have if n == -1 else int(n) for n, have in zip(size, shape, strict=True)])
     return node(x) if wanted == tuple(shape_of(x)) else op.broadcast_to(x, shape=wanted)
 
 
-@view("expand_as")
+@view("expand_as", layout=_repeated)
 def _(x: Any, other: Any) -> Any:
     return op.broadcast_to(x, shape=tuple(shape_of(other)))
 
@@ -304,13 +325,17 @@ def _to_other(x: Any, other: Any, blocking: Any = None, copy: Any = False, *_: A
     return cast(x, node(other).dtype, bool(copy))
 
 
-for _name, _put in (("to.dtype", _to_dtype), ("to.device", _to_device), ("to.dtype_layout", _to_layout),
-                    ("to.prim_dtype", _to_dtype), ("to.prim_Device", _to_device), ("to.other", _to_other),
-                    ("to.prim_other", lambda x, *_: node(x)), ("contiguous", lambda x, *_: node(x)),
-                    ("type_as", _to_other), ("alias", node), ("cpu", node), ("cuda", node),
-                    ("detach", op.stop_gradient)):
-    view(_name, _reshaped)(_put)
+# None of these is a view: what comes back unchanged is the same tensor, what does not is a new one.
 add_rules({
+    "to.dtype": _to_dtype, "to.device": _to_device, "to.dtype_layout": _to_layout, "to.prim_dtype": _to_dtype,
+    "to.prim_Device": _to_device, "to.other": _to_other, "to.prim_other": lambda x, *_: node(x),
+    "type_as": _to_other, "alias": node, "cpu": node, "cuda": node,
     "clone": lambda x, *_: op.identity(x), "prim::dtype": code_of,
     "is_floating_point": lambda x: bool(node(x).aval.inexact), "requires_grad_": lambda x, *_: x,
 })
+view("detach", _reshaped)(op.stop_gradient)
+
+
+@view("contiguous", _reshaped, lambda base, shape, order=0: base if base.flags.c_contiguous and not order else None)
+def _(x: Any, order: int = 0) -> Any:
+    return node(x)
