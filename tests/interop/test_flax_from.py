@@ -205,6 +205,17 @@ def test_modes_by_arguments():
     assert [float(net.train(mode)(1.0).value) for mode in (True, False)] == [3.0, 4.0]
 
 
+def test_low_precision_does_not_stop_running_statistics():
+    x = INPUTS["mlp"] + 10.0
+    for net in (from_nnx(nnx.BatchNorm(5, momentum=0.9, rngs=nnx.Rngs(0))),
+                from_linen(fl.BatchNorm(momentum=0.9), None, x)):
+        net.train()
+        with zkynet.precision("bfloat16"):
+            for _ in range(80):
+                np.asarray(net(x).value)
+        np.testing.assert_allclose(net.state_dict()["mean"], x.mean(axis=0), rtol=1e-2)
+
+
 def test_it_is_a_part_like_any_other():
     class Whole(cg.Module):
         def __init__(self):

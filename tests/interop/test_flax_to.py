@@ -14,6 +14,7 @@ import optax
 from flax import nnx
 from flax_nets import INPUTS, NETS, TARGETS, ZKYNET, assert_close, train_in_nnx, train_in_zkynet
 
+import zkynet
 from zkynet import nn
 from zkynet.framework import cg, op
 from zkynet.framework.errors import InputError, ShapeError
@@ -106,6 +107,19 @@ def test_traced_once_for_each_signature():
     assert calls == [(2,)]
     theirs(np.ones(3, np.float32))
     assert calls == [(2,), (3,)]
+
+
+def test_modes_of_parts_and_the_precision_in_force():
+    ours, x = nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 2)), INPUTS["mlp"]
+    theirs = to_nnx(ours)
+    theirs(x)
+    ours[0].eval()
+    before = np.asarray(theirs.state_dict()["0.running_mean"])
+    theirs(x)
+    np.testing.assert_array_equal(theirs.state_dict()["0.running_mean"], before)
+    with zkynet.precision("bfloat16"):
+        assert theirs(x).dtype == jnp.bfloat16
+    assert theirs(x).dtype == jnp.float32
 
 
 class StraightThrough(cg.Operator):

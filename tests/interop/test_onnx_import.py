@@ -183,6 +183,13 @@ def test_integers_and_shapes_are_computed_before_the_graph():
         assert y.shape == (count, 6) and [n.name for n in y.nodes if not n.isleaf()] == ["reshape"]
 
 
+def test_a_table_of_the_file_is_read_at_positions_that_a_program_is_given():
+    net = interop.load(model_of([helper.make_node("GatherND", ["table", "at"], ["y"])],
+                                {"at": (TensorProto.INT64, ["n", 2])}, {"y": (TensorProto.INT64, ["n"])},
+                                {"table": np.arange(6).reshape(2, 3)}))
+    np.testing.assert_array_equal(zkynet.compile(lambda at: net(at))(np.array([[0, 1], [-1, 2]], np.int32)), [1, 5])
+
+
 def test_functions_of_the_file_are_expanded():
     body = [helper.make_node("Mul", ["a", "a"], ["s"]), helper.make_node("Add", ["s", "b"], ["out"])]
     function = helper.make_function("own", "SquarePlus", ["a", "b"], ["out"], body, [helper.make_opsetid("", 20)])
@@ -297,6 +304,26 @@ def test_models_of_scikit_learn_compute_as_in_onnxruntime(name, attributes):
     expected = runtime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
     result = interop.load(model)(x).value
     for ours, theirs in zip(result if classifies else (result,), expected, strict=True):
+        np.testing.assert_allclose(np.asarray(ours), theirs, rtol=1e-5, atol=1e-6)
+
+
+ONE_SCORE = {
+    "linear": ("LinearClassifier", dict(coefficients=[1.0, 2, 3], intercepts=[0.5], classlabels_ints=[4, 6])),
+    "trees": ("TreeEnsembleClassifier", dict(**TREE, **_votes("class", [0] * 5, [0.9, -0.4, 0.7, 0.2, -0.5]),
+                                             classlabels_int64s=[4, 6])),
+}
+
+
+@pytest.mark.parametrize("transform", ["NONE", "LOGISTIC", "SOFTMAX"])
+@pytest.mark.parametrize(("name", "attributes"), ONE_SCORE.values(), ids=ONE_SCORE.keys())
+def test_one_score_for_two_classes_counts_as_in_onnx_itself(name, attributes, transform):
+    from onnx.reference import ReferenceEvaluator
+
+    node = helper.make_node(name, ["x"], ["label", "y"], domain=ML, post_transform=transform, **attributes)
+    model = model_of([node], {"x": (FLOAT, ["n", 3])}, {"label": (TensorProto.INT64, ["n"]), "y": (FLOAT, None)},
+                     domains=((ML, 3),))
+    x = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
+    for ours, theirs in zip(interop.load(model)(x).value, ReferenceEvaluator(model).run(None, {"x": x}), strict=True):
         np.testing.assert_allclose(np.asarray(ours), theirs, rtol=1e-5, atol=1e-6)
 
 

@@ -88,6 +88,8 @@ LAYERS = [
      {"output_height": 2, "output_width": 3, "spatial_scale": 0.5}, 1),
     ("RoiAlign", 10, [X, np.array([[0, 0, 9, 7], [2, 3, 2.1, 12.5]], np.float32), np.array([1, 0])],
      {"output_height": 2, "output_width": 2, "sampling_ratio": 2, "spatial_scale": 0.5}, 1),
+    ("RoiAlign", 16, [-1 - np.abs(X), np.array([[0, 0, 5.6, 6.3], [2.3, 3.2, 3.1, 4.1]], np.float32), np.array([1, 0])],
+     {"mode": "max"}, 1),
     ("MaxRoiPool", 1, [X, np.array([[1, 0, 0, 3, 4], [0, 1, 2, 5, 6], [0, 9, 9, 9, 9]], np.float32)],
      {"pooled_shape": [2, 3]}, 1),
     ("NonMaxSuppression", 11, [array(1, 9, 4, low=0), array(1, 2, 9, low=0), np.array([3]),

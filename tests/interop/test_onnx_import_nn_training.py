@@ -9,6 +9,7 @@ from onnx_nodes import array, model_of
 torch = pytest.importorskip("torch")
 
 import zkynet  # noqa: E402
+from zkynet import nn  # noqa: E402
 from zkynet.framework import op  # noqa: E402
 from zkynet.interop.onnx import load  # noqa: E402
 
@@ -89,10 +90,10 @@ def test_values_and_gradients_agree_with_torch(case):
         np.testing.assert_allclose(np.asarray(ours), tensor.grad.numpy(), rtol=2e-3, atol=2e-4)
 
 
-def _batch_norm(producer: str) -> tuple:
+def _batch_norm(producer: str, opset: int = 15, outputs: int = 1) -> tuple:
     x = array(3, 4, 5)
     inputs = [x, array(4, low=0.5), array(4, seed=1), array(4, seed=2), array(4, seed=3, low=0.5)]
-    proto = model_of("BatchNormalization", inputs, 15, 1, (1, 2, 3, 4))
+    proto = model_of("BatchNormalization", inputs, opset, outputs, (1, 2, 3, 4))
     proto.producer_name = producer
     return x, inputs, load(proto)
 
@@ -123,6 +124,15 @@ def test_running_variance_of_other_files_is_that_of_the_onnx_text():
     np.testing.assert_allclose(model.state_dict()["x4"], inputs[4] * 0.9 + x.var(axis=(0, 2)) * 0.1, rtol=1e-5)
 
 
+def test_low_precision_does_not_stop_running_statistics():
+    x, _, model = _batch_norm("pytorch")
+    model.train()
+    with zkynet.precision("bfloat16"):
+        for _ in range(80):
+            assert model(x + 10.0).value.dtype.name == "bfloat16"
+    np.testing.assert_allclose(model.state_dict()["x3"], x.mean(axis=(0, 2)) + 10.0, rtol=1e-2)
+
+
 @pytest.mark.parametrize("opset, inputs, attributes", [
     (7, [IMAGE], {"ratio": 0.25}), (22, [IMAGE, np.array(0.25, np.float32)], {}),
 ], ids=["ratio-attribute", "ratio-input"])
@@ -135,6 +145,29 @@ def test_dropout_drops_in_training_only(opset, inputs, attributes):
     kept = first != 0
     assert 0.55 < kept.mean() < 0.9
     np.testing.assert_allclose(first[kept], IMAGE[kept] / 0.75, rtol=1e-5)
+
+
+def test_evaluation_whatever_the_file_says():
+    model = load(model_of("Dropout", [IMAGE, np.array(0.5, np.float32), np.array(True)], 13, 1, (1, 2)))
+
+    def drops() -> bool:
+        return bool((np.asarray(model(IMAGE).value) == 0).any())
+
+    assert drops()
+    with model.evaluating():
+        assert not drops()
+    assert drops() and not model.training
+    nn.Sequential(model).eval()
+    assert not drops()
+
+
+def test_evaluation_of_batch_normalization_that_an_older_file_trains():
+    x, inputs, model = _batch_norm("pytorch", opset=9, outputs=5)
+    scale, bias, mean, variance = map(torch.tensor, inputs[1:])
+    expected = CONV.batch_norm(torch.tensor(x), None, None, scale, bias, training=True)
+    np.testing.assert_allclose(model(x).value[0], expected, rtol=1e-4, atol=1e-5)
+    expected = CONV.batch_norm(torch.tensor(x), mean, variance, scale, bias)
+    np.testing.assert_allclose(model.eval()(x).value[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_mask_is_that_of_its_output():

@@ -110,6 +110,27 @@ def test_jacobian_is_called_by_its_shape() -> None:
     assert any(line.startswith("grad [3,3] ") for line in one(draw(result, values=None), "x").lines)
 
 
+def test_large_jacobians_are_left_to_who_asks_for_them() -> None:
+    w = cg.Parameter("w", np.ones((1, 200), np.float32))
+    f = cg.Module.build("F", lambda x: op.sum(op.sin(x * w), axis=1), (cg.Variable("x"),))
+    result = f(np.ones((200, 1), np.float32))
+    result.back()
+    picture = draw(result, values=None, direction="both")
+    assert one(picture, "sin").lines and not any("grad" in line for box in picture.boxes for line in box.lines)
+    assert any("values=True" in note for note in picture.notes)
+
+
+def test_gradients_pass_operators_with_several_outputs() -> None:
+    f = cg.Module.build("F", lambda x: op.sum(op.sin(op.split(x, 2)[0])), (cg.Variable("x"),))
+    result = f(np.ones(4, np.float32))
+    result.back()
+    for direction in ("backward", "both"):
+        picture = draw(result, values=None, direction=direction)
+        titles = {box.id: box.title for box in picture.boxes}
+        back = [(titles[edge.source], titles[edge.target]) for edge in picture.edges if edge.gradient]
+        assert sorted(back) == [("sin", "split"), ("split", "x"), ("sum", "sin")]
+
+
 def test_operand_used_twice_has_two_edges() -> None:
     picture = draw(cg.Module.build("F", lambda x: op.mult(x, x), (cg.Variable("x"),))(2.0))
     assert len(picture.edges) == 2 and picture.size == 2

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from visual_models import Pair, Scale, Simple, Stack
 
+from zkynet import nn
 from zkynet.framework import cg
 from zkynet.visual import summary
 
@@ -107,6 +108,14 @@ def test_nothing_is_computed_and_no_state_changes() -> None:
     found = summary(module, 1.0)
     assert float(module.count.value) == 0.0
     assert (found.state, found.state_bytes) == (1, 4) and "state        1, 4 B" in str(found)
+
+
+def test_sizes_that_come_from_the_example() -> None:
+    module = nn.Sequential(nn.BatchNorm1d(None), nn.Linear(None, 3))
+    found = summary(module, ONES)
+    assert (found.parameters, found.state) == (4 + 4 + 4 * 3 + 3, 4 + 4 + 1)
+    assert int(module[0].num_batches_tracked.value) == 0
+    np.testing.assert_array_equal(module[0].running_var.value, np.ones(4))
 
 
 def test_wrong_argument() -> None:

@@ -47,7 +47,7 @@ class Module:
     """
 
     deferred: bool = False  # whether parameters are still missing, as their sizes come from the first input
-    _training: bool = True
+    _training: bool | None = True  # None: as the file says that it was read from
     _internal: bool = False  # whether `call` is code of this package: its nodes belong to the line that called it
     _rest: str | None = None  # the name of `*args`, when `call` takes any number of inputs
     _inputs: tuple[Variable, ...]
@@ -225,13 +225,13 @@ class Module:
     @property
     def training(self) -> bool:
         """Whether this module is in training mode, as opposed to evaluation; those below it have modes of their own."""
-        return self._training
+        return bool(self._training)
 
     @training.setter
     def training(self, mode: bool) -> None:
         self._take_mode(mode)
 
-    def _take_mode(self, mode: bool) -> None:
+    def _take_mode(self, mode: bool | None) -> None:
         if mode != self._training:
             modes.changed(self, self._training, mode)
             self._training = mode
@@ -249,13 +249,13 @@ class Module:
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
         """Evaluation mode; afterwards each module is in the mode that it was in before."""
-        before = [(module, module.training) for module in self.modules()]
+        before = [(module, module._training) for module in self.modules()]
         self.eval()
         try:
             yield
         finally:
             for module, mode in before:
-                module.training = mode
+                module._take_mode(mode)
 
     # Calling -------------------------------------------------------------------------------------------
 

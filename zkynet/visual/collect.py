@@ -53,7 +53,7 @@ def collect(
 def _with_gradient(facts: Facts, numbers: Numbers) -> Facts:
     """The facts as they are, but without the wires along which no gradient flows."""
     for fact in facts.facts:
-        fact.inputs = [wire for wire in fact.inputs if wire[0] in numbers.gradients]
+        fact.inputs = [wire for wire in fact.inputs if wire[0] in numbers.flows]
     return facts
 
 
@@ -78,7 +78,7 @@ class _Collector:
         self.folds = {fold.single: fold for fold in plan.folds if fold.single is not None}
         self.members = plan.boxes()
         if direction == "backward" and numbers.gradients:
-            self.members = {o: m for o, m in self.members.items() if any(i in numbers.gradients for i in m)}
+            self.members = {o: m for o, m in self.members.items() if not numbers.flows.isdisjoint(m)}
 
     def picture(self) -> Picture:
         """The whole picture."""
@@ -230,7 +230,7 @@ class _Collector:
     def _flows(self, wire: _Wire) -> bool:
         """Whether a gradient passes along a wire: known after back(), else guessed from the dtype."""
         if self.numbers.gradients:
-            return wire.source in self.numbers.gradients
+            return wire.source in self.numbers.flows
         node = self.facts.facts[wire.source].node
         return isinstance(node.aval, tuple) or np.dtype(node.dtype).kind in "fcV"
 

@@ -131,12 +131,12 @@ def summary(module: Any, *inputs: Any, **keywords: Any) -> Summary:
     roots: list[Any] = []
     if inputs or keywords:
         # A call in training mode updates states (running means, random streams); looking must not.
-        states = [(state, state._pending, state._value) for _, state in module.named_states()]
+        before = {state: (state._pending, state._value) for state in _states(module)}
         try:
             result = module(*inputs, **keywords)
         finally:
-            for state, pending, value in states:
-                state.restore(pending, value)
+            for state in _states(module):  # what this call made had no update before
+                state.restore(*before.get(state, (None, state._value)))
         roots, nodes = roots_of(result)[0], list(result.nodes)
     rows: dict[int, Row] = {}
     root = _rows("", module, rows, set())
@@ -154,6 +154,11 @@ def summary(module: Any, *inputs: Any, **keywords: Any) -> Summary:
         state_bytes=sum(map(_bytes, states)),
         operators=sum(node.operator is not None for node in nodes),
     )
+
+
+def _states(module: Any) -> list[Any]:
+    """The states that there are: a layer that waits for its first input has none yet."""
+    return [state for part in module.modules() for _, state in part._own(cg.State)]
 
 
 def _rows(name: str, module: Any, rows: dict[int, Row], counted: set[int]) -> Row:

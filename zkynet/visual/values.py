@@ -12,7 +12,7 @@ from zkynet.framework.errors import ZkynetError
 from zkynet.visual.facts import Fact, Facts
 
 COMPUTE_NODES = 200  # a graph of at most this many nodes is computed for its picture,
-COMPUTE_ELEMENTS = 4_000_000  # if its values do not take more room than this
+COMPUTE_ELEMENTS = 4_000_000  # if its values (or its gradients) do not take more room than this
 SCAN_ELEMENTS = 20_000_000  # values looked through for a NaN in one picture
 PRINTED = 6  # elements of an array that are printed
 
@@ -23,6 +23,7 @@ class Numbers:
 
     values: dict[int, np.ndarray] = field(default_factory=dict)
     gradients: dict[int, np.ndarray] = field(default_factory=dict)
+    flows: set[int] = field(default_factory=set)  # what a gradient passes, also operators with several outputs
     backed: bool = False  # whether back() was called
     bad: int | None = None
     bad_gradient: bool = False
@@ -49,11 +50,10 @@ class Numbers:
 
 
 def gather(facts: Facts, compute: bool | None = None) -> Numbers:
-    """Collects what is known; computes values and gradients where the graph is small or `compute` says so."""
+    """Collects what is known; computes values and gradients where they are small or `compute` says so."""
     plain = [fact for fact in facts.facts if not isinstance(fact.node.aval, tuple)]
-    small = len(facts.facts) <= COMPUTE_NODES and sum(_size(f) for f in plain) <= COMPUTE_ELEMENTS
-    compute = small if compute is None else compute
-    if compute:
+    few = len(facts.facts) <= COMPUTE_NODES
+    if compute or (compute is None and few and sum(map(_size, plain)) <= COMPUTE_ELEMENTS):
         try:
             evaluate([fact.node for fact in plain])
         except ZkynetError:
@@ -66,7 +66,11 @@ def gather(facts: Facts, compute: bool | None = None) -> Numbers:
             if room < 0:
                 break
             _keep(numbers.values, fact, fact.node.value)
-    for fact in plain if numbers.backed else ():
+    numbers.flows = {fact.index for fact in facts.facts if _has_gradient(fact)}
+    flowing = [fact for fact in plain if fact.index in numbers.flows]
+    if compute is None:
+        compute = few and sum(map(_gradient_size, flowing)) <= COMPUTE_ELEMENTS
+    for fact in flowing:
         _keep(numbers.gradients, fact, _gradient(fact, compute))
     numbers.bad = next((i for i, array in numbers.values.items() if _is_bad(facts.facts[i], array)), None)
     if numbers.bad is None:
@@ -80,12 +84,26 @@ def _size(fact: Fact) -> int:
     return int(np.prod(fact.node.shape, dtype=np.int64))
 
 
+def _has_gradient(fact: Fact) -> bool:
+    """Whether `back()` came by; a number in a formula has a gradient that nobody wants."""
+    backward = fact.node.call.backward
+    return (
+        backward is not None
+        and fact.node.serial in backward.slots
+        and not (fact.is_leaf and fact.node.template is None)
+    )
+
+
+def _gradient_size(fact: Fact) -> int:
+    """Its elements: after `back()` on a tensor it is a Jacobian."""
+    backward = fact.node.call.backward
+    return _size(fact) * (backward.root_aval.size if backward.jacobian else 1)
+
+
 def _gradient(fact: Fact, compute: bool) -> Any:
     """The gradient at a node after `back()`; where nothing may be computed, only one that was read before."""
     backward = fact.node.call.backward
-    if backward is None or (fact.is_leaf and fact.node.template is None):
-        return None  # a number in a formula has a gradient that nobody wants
-    return fact.node.gvalue if compute else backward.computed.get(backward.slots.get(fact.node.serial))
+    return fact.node.gvalue if compute else backward.computed.get(backward.slots[fact.node.serial])
 
 
 def _keep(arrays: dict[int, np.ndarray], fact: Fact, value: Any) -> None:

@@ -11,11 +11,11 @@ import jax
 from ...framework import config
 from ...framework.avals import aval_of
 from ...framework.errors import InputError
-from ...framework.leaves import as_node
+from ...framework.leaves import as_node, grounded
 from ...framework.module import Module
 from ...framework.random_stream import RandomStream
 from ...framework.session import current_session
-from ...framework.templates import Held, Parameter, Variable, as_array
+from ...framework.templates import Held, Parameter, State, Variable, as_array
 from .plan import Plan, Source, make_plan
 from .streams import FlaxStream
 
@@ -23,6 +23,12 @@ from .streams import FlaxStream
 _MODES = {"train": True, "training": True, "is_training": True, "deterministic": False, "use_running_average": False}
 
 Mode = Callable[[bool], Mapping[str, Any]]
+
+
+class Statistic(State):
+    """A running statistic: it enters calls as it is, not in the precision in force, where small steps would be lost."""
+
+    __slots__ = ()
 
 
 class FlaxModule(Module):
@@ -54,8 +60,7 @@ class FlaxModule(Module):
         plan: Plan | None = self._plans.get(key)
         held = list(self._held.values())
         if plan is None:
-            session = current_session.get()
-            avals = [h.aval if isinstance(h, RandomStream) else as_node(h, session, self._source).aval for h in held]
+            avals = [h.aval if isinstance(h, RandomStream) else _operand(h).aval for h in held]
             plan = self._plans[key] = make_plan(self._source, self.training, tree, avals,
                                                 [leaf.aval for leaf in leaves], self._opened)
         operands = [_operand(held[i]) for i in plan.operands]
@@ -94,7 +99,10 @@ class _Plans(dict):
 
 def _operand(held: Held) -> Any:
     """What enters the node: a fresh key of a stream; flax's own streams are advanced by what draws from them."""
-    return held.draw() if isinstance(held, RandomStream) and not isinstance(held, FlaxStream) else held
+    if isinstance(held, RandomStream) and not isinstance(held, FlaxStream):
+        return held.draw()
+    enter = grounded if isinstance(held, Statistic) else as_node
+    return enter(held, current_session.get(), held)
 
 
 # What both kinds of flax module need --------------------------------------------------------------------------

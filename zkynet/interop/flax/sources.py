@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from ...framework.errors import InputError, ShapeError
 from ...framework.random_stream import RandomStream
 from ...framework.templates import Held, Parameter, State
-from .bridge import FlaxModule, Mode, example_arrays, input_names, mode_of
+from .bridge import FlaxModule, Mode, Statistic, example_arrays, input_names, mode_of
 from .streams import FlaxStream, packed, unpacked
 
 Path = tuple[Any, ...]
@@ -104,7 +104,8 @@ class NnxSource:
             if not hasattr(value, "dtype"):
                 raise InputError(f"{self.name}: the {type(variable).__name__} at {_dotted(path)} holds a "
                                  f"{type(value).__name__}, which is no array.")
-            kind = Parameter if isinstance(variable, nnx.Param) else State
+            kind = (Parameter if isinstance(variable, nnx.Param) else
+                    Statistic if isinstance(variable, nnx.BatchStat) else State)
             self.held.append(kind(_dotted(path), value))
             self.places.append((path,))
         self.impls = {path: jax.random.key_impl(v.get_value()) for path, v in flat.items() if _is_key(v.get_value())}
@@ -285,13 +286,14 @@ class LinenSource:
         self.streams = list(seeds)
         self.held: list[Held] = []
         taken: set[str] = set()
+        kinds = {"params": Parameter, "batch_stats": Statistic}
         for collection in sorted(variables, key=lambda name: name != "params"):
             for path, value in _leaves(variables[collection]).items():
                 name = _dotted(path)
                 name = f"{collection}.{name}" if name in taken else name
                 taken.add(name)
                 self.places.append((collection, *path))
-                self.held.append((Parameter if collection == "params" else State)(name, value))
+                self.held.append(kinds.get(collection, State)(name, value))
         self.held += [RandomStream(f"rngs.{name}", seed) for name, seed in seeds.items()]
         self.mutable = [name for name in variables if name != "params"]
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...framework import config, modes
 from ...framework.avals import Aval, aval_of
 from ...framework.backward import vjp_structure
 from ...framework.compiled import trace
@@ -103,14 +104,13 @@ def _in_mode(module: Module, training: bool) -> Iterator[None]:
     if module.training == training:
         yield
         return
-    before = [(part, part.training) for part in module.modules()]
+    before = [(part, part._training) for part in module.modules()]
     module.train(training)
     try:
         yield
     finally:
         for part, mode in before:
-            if part.training != mode:
-                part.train(mode)
+            part._take_mode(mode)
 
 
 def differentiable(structure: Structure, count: int) -> Callable[..., list[jax.Array]]:
@@ -154,7 +154,8 @@ class _Programs:
 
     def program(self, training: bool, args: tuple, named: dict[str, Any]) -> tuple[Program, list[Any]]:
         avals, tree = _flattened(args, named)
-        key = training, tree, *avals
+        # As in zkynet.compile; the version changes when parts get modes of their own.
+        key = training, modes.version, config.compute_dtype() if config.casts else None, tree, *avals
         found = self.known.get(key)
         if found is None:
             found = self.known[key] = Program.of(self.module, training, avals, tree)

@@ -37,7 +37,7 @@ def _(ctx, x, indices):
 @importer("GatherND")
 def _(ctx, x, indices):
     batch = ctx.attr("batch_dims", 0)
-    return x[_position(x, indices, batch)]
+    return op.getitem(x, _position(x, indices, batch))  # x[...] of an array of the file would compute the positions
 
 
 def _position(x: Any, indices: Any, batch: int) -> tuple:

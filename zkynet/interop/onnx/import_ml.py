@@ -69,15 +69,10 @@ def labels(ctx: Any) -> np.ndarray:
 
 
 def classified(ctx: Any, scores: Any, names: np.ndarray) -> tuple:
-    """The label of the largest score, and the scores; one score for two classes is that of the second."""
-    post = POST[ctx.attr("post_transform", "NONE")]
+    """The label of the largest score, and the scores; one score s for two classes stands for -s and s."""
     if scores.shape[-1] == 1 and len(names) == 2:
-        made = post(scores)
-        other = 1.0 - made if ctx.attr("post_transform", "NONE") in ("LOGISTIC", "PROBIT") else -made
-        best = op.cast(op.greater(scores, 0.0), dtype=np.int32)[..., 0]
-        made = op.concat([other, made], axis=-1)
-    else:
-        best, made = op.argmax(scores, axis=-1), post(scores)
+        scores = op.concat([-scores, scores], axis=-1)
+    best, made = op.argmax(scores, axis=-1), POST[ctx.attr("post_transform", "NONE")](scores)
     if not ctx.wants(0):
         return None, made
     return (names[ctx.static(best, "the class")] if names.dtype == object else op.take(names, best, axis=0)), made

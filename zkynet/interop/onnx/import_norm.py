@@ -25,7 +25,7 @@ def _(ctx, x, scale, bias, mean, variance):
         x = op.reshape(x, shape=(-1, 1))
     if not (ctx.training or _asks_for_training(ctx)):
         y = op.standardize(x, mean, variance, scale, bias, eps)
-        return y if y.shape == shape else op.reshape(y, shape=shape)
+        return (y if y.shape == shape else op.reshape(y, shape=shape)), *held, *held
     axes = tuple(a for a in range(x.ndim) if a != 1)
     y = op.normalize(x, scale, bias, axis=axes, eps=eps, along=1)
     y = y if y.shape == shape else op.reshape(y, shape=shape)

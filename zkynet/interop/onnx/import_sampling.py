@@ -181,7 +181,7 @@ def aligned_regions(x, rois, images, *, size, grid, ratio, scale, half, largest)
     shift = 0.5 if half else 0.0
     starts = [rois[:, 1] * scale - shift, rois[:, 0] * scale - shift]
     spans = [rois[:, 3] * scale - shift - starts[0], rois[:, 2] * scale - shift - starts[1]]
-    places, weights, counts = [], [], []
+    places, weights, counts, own = [], [], [], []
     for n, m, most, start, span in zip(x.shape[2:], size, grid, starts, spans, strict=True):
         width = (span if half else jnp.maximum(span, 1.0)) / m
         used = jnp.full(width.shape, float(ratio), width.dtype) if ratio else jnp.ceil(width)
@@ -189,6 +189,7 @@ def aligned_regions(x, rois, images, *, size, grid, ratio, scale, half, largest)
         at = (start[:, None, None] + jnp.arange(m)[None, :, None] * width[:, None, None]
               + (k + 0.5) * (width / jnp.maximum(used, 1.0))[:, None, None])
         counts.append(used)
+        own.append(k < jnp.maximum(used, 1.0)[:, None, None])
         counted = (k < used[:, None, None]) & (at >= -1.0) & (at <= n)
         at = jnp.clip(at, 0, n - 1)
         low = jnp.floor(at).astype(jnp.int32)
@@ -203,7 +204,9 @@ def aligned_regions(x, rois, images, *, size, grid, ratio, scale, half, largest)
         values = x[images[:, None, None, None, None], :, i, j]  # (regions, m, grid, m, grid, channels)
         parts.append(values * (wi * wj)[..., None].astype(x.dtype))
     if largest:
-        found = jnp.max(jnp.stack(parts), axis=(0, 3, 5))
+        # Points that only a larger region has must not count, not even as 0.
+        there = own[0][:, :, :, None, None] & own[1][:, None, None]
+        found = jnp.max(jnp.where(there[..., None], jnp.stack(parts), -jnp.inf), axis=(0, 3, 5))
     else:
         total = jnp.sum(sum(parts), axis=(2, 4))
         found = total / jnp.maximum(counts[0] * counts[1], 1.0)[:, None, None, None]

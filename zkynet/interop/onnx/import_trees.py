@@ -181,10 +181,6 @@ def _(ctx, x):
         scores = scores[:, used[0]:used[0] + 1]
     base = _listed(ctx, "base_values", [0.0] * scores.shape[1]).astype(np.float32)
     scores = op.cast(scores, dtype=np.float32) + base
-    if not single:
-        return classified(ctx, scores, names)
-    post = ctx.attr("post_transform", "NONE")
-    made = POST[post](scores)
-    best = op.cast(op.greater(made, 0.5 if post in ("NONE", "LOGISTIC") else 0.0), dtype=np.int32)[:, 0]
-    label = names[ctx.static(best, "the class")] if names.dtype == object else op.take(names, best, axis=0)
-    return label, op.concat([1.0 - made, made], axis=-1)
+    if single and ctx.attr("post_transform", "NONE") in ("NONE", "PROBIT"):  # they are probabilities
+        scores = op.concat([1.0 - scores, scores], axis=-1)
+    return classified(ctx, scores, names)

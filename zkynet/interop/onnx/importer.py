@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from ...framework import cg, config, modes, op
+from ...framework import cg, config, op
 from ...framework.errors import InputError, ShapeError, ZkynetError
 from ...framework.nodes import Node
 from ...framework.random_stream import RandomStream
@@ -96,8 +96,7 @@ class OnnxModel(cg.Module):
         self._stream = None
         if any(node.op_type in _RANDOM for graph in graphs_of(small.graph) for node in graph.node):
             self._stream = RandomStream("random_stream")
-        self._as_filed = True
-        self.training = False
+        self._training = None
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -114,23 +113,9 @@ class OnnxModel(cg.Module):
             kwargs = {name: as_text(value) for name, value in kwargs.items()}
         return super().__call__(*args, **kwargs)
 
-    def train(self, mode: bool = True) -> Self:
-        self._leave_file()
-        return super().train(mode)
-
-    def _take_mode(self, mode: bool) -> None:
-        if mode:
-            self._leave_file()
-        super()._take_mode(mode)
-
-    def _leave_file(self) -> None:
-        if self._as_filed:
-            modes.changed(self, "file", None)
-            self._as_filed = False
-
     @property
     def _mode(self) -> str:
-        return "train" if self.training else "file" if self._as_filed else "eval"
+        return {True: "train", False: "eval", None: "file"}[self._training]
 
     def call(self, *inputs: Any, **named: Any) -> Any:
         names = self._program.inputs

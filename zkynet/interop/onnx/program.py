@@ -231,8 +231,8 @@ class Run:
                 pass
         attributes = step.attributes
         if self.mode == "eval":  # a file may say that it is in training
-            if "training_mode" in attributes:
-                attributes = {**attributes, "training_mode": 0}
+            if step.node.op_type == "BatchNormalization":  # before version 14 by its outputs, without `is_test`
+                attributes = {**attributes, "training_mode": 0, "is_test": 1}
             elif step.node.op_type == "Dropout":
                 inputs = inputs[:2]
         try:
@@ -252,11 +252,13 @@ class Run:
 
 def grounded(weights: Mapping[str, cg.Parameter | State]) -> dict[str, Any]:
     """The nodes of parameters and states in the call in progress."""
-    from ...framework.leaves import as_node
+    from ...framework import leaves
     from ...framework.session import current_session
 
     session = current_session.get()
-    return {name: as_node(held, session, held) for name, held in weights.items()}
+    # Statistics themselves, not what the precision in force makes of them: small steps would be lost.
+    return {name: (leaves.grounded if isinstance(held, State) else leaves.as_node)(held, session, held)
+            for name, held in weights.items()}
 
 
 @functools.cache
