@@ -324,7 +324,7 @@ def test_one_score_for_two_classes_counts_as_in_onnx_itself(name, attributes, tr
                      domains=((ML, 3),))
     x = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
     for ours, theirs in zip(interop.load(model)(x).value, ReferenceEvaluator(model).run(None, {"x": x}), strict=True):
-        np.testing.assert_allclose(np.asarray(ours), theirs, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), rtol=1e-5, atol=1e-6)
 
 
 def test_coefficients_of_linear_models_are_trained():

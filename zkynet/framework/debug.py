@@ -64,10 +64,10 @@ def find_nonfinite(graph: ModuleGraph | Node, backward: bool = True) -> NonFinit
     if found is not None or not backward or len(roots) != 1 or not roots[0].aval.inexact:
         return found
     seed = jnp.ones(roots[0].shape, roots[0].dtype)
-    calls = {node.call: node.call.backward for node in nodes}
+    known = {node.call: node.call.backward for node in nodes}  # what the user asked for stays
     gradients = Gradients(roots[0], seed)
-    for call, backward in calls.items():  # those that the user asked for
-        call.backward = backward
+    for call, asked in known.items():
+        call.backward = asked
     inner = [node for node in reversed(nodes) if node.aval.inexact]
     gradients.compute(tuple([gradients.slots[node.serial] for node in inner]))
     return _first(inner, [gradients.computed[gradients.slots[node.serial]] for node in inner], "backward")

@@ -27,7 +27,7 @@ class Gradients:
     """The gradients of one `back()`. Holds the leaves' arrays and numbers of nodes, never the nodes."""
 
     def __init__(self, root: Node, cotangent: Any):
-        self.updates = [(state, state._pending) for state in due_updates([root])]
+        self.updates = [(state, update) for state in due_updates([root]) if (update := state._pending) is not None]
         key, leaves, slots = linearize([root, *(update for _, update in self.updates)], through=True)
         self.structure = structure = structure_of(key)
         if structure.names is None:
