@@ -269,6 +269,7 @@ def test_validation_has_the_batches_of_training(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Loop, "run", watched)
     make().fit((X, Y), validation=(X, Y), batch_size=10, progress=False)
+    make().fit(data.Loader((X, Y), 10), validation=(X, Y), progress=False)
     assert sizes == {10}
 
 
@@ -293,12 +294,20 @@ from zkynet import nn, optim, train
 x = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
 y = (x[:, 0] > 0).astype(np.int32)
 found = []
+
+
+class Look(train.Callback):
+    def on_epoch_end(self, trainer, epoch, logs):
+        trainer.evaluate((x, y))
+
+
 for devices in (None, 4, "all"):
     nn.manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
     trainer = train.Trainer(net, nn.CrossEntropyLoss(), optim.Adam(lr=1e-2), devices=devices, metrics=["accuracy"])
     trainer.fit((x, y), validation=(x, y), epochs=2, batch_size=8, progress=False)
-    trainer.fit((x, y), epochs=1, batch_size=8, progress=False)
+    trainer.fit((x, y), epochs=1, batch_size=8, progress=False, callbacks=[Look()])
+    assert all(len(p.value.devices()) == 1 for p in net.parameters())
     found.append([np.array(p.value) for p in net.parameters()] + [trainer.predict(x)])
 for other in found[1:]:
     for a, b in zip(found[0], other, strict=True):

@@ -57,7 +57,9 @@ class SeveralDevices:
 
     def gather(self, trainer: Trainer) -> None:
         """Bring the trained values back to the first device."""
-        for held in trainer.changing:
+        states = [state for module in trainer.modules.values() for _, state in module.named_states()]
+        known = [*trainer.optimizer.params, *trainer.optimizer.states, *states]
+        for held in dict.fromkeys([*known, *trainer.changing]):  # a callback that evaluates has forgotten the loops
             held.commit(jax.device_put(held.value, self.devices[0]))
 
 

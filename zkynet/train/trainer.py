@@ -112,7 +112,7 @@ class Trainer:
         check_fit(tail, epochs, callbacks, resume)
         self.mesh.check(data.batch_size if isinstance(data, Loader) else batch_size)
         feed = feed_of(data, batch_size, shuffle, self.seed, self._tail(tail, "drop"), self.mesh.count)
-        held_out = None if validation is None else self._evaluated(validation, batch_size)
+        held_out = None if validation is None else self._evaluated(validation, feed.size)
         self._build(feed)
         callbacks = [*callbacks, *progress_callback(progress)]
         self._take(feed)
