@@ -96,8 +96,8 @@ def _kinds(value: Any) -> set[str]:
 
 @contextlib.contextmanager
 def nan_checks() -> Iterator[None]:
-    """Raise `NonFiniteError` where the first NaN or infinity arises, for every program run in this block (but the epochs
-    of a Trainer, which looks at its losses itself).
+    """Raise `NonFiniteError` where the first NaN or infinity arises, for every program run in this block (but the
+    epochs of a Trainer, which looks at its losses itself).
 
     Programs run operator by operator here, so this is slow: for finding a fault, not for training.
 
